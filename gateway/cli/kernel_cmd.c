@@ -1,0 +1,191 @@
+/* ringfence kernel: one kernel on the ports of a connection file. */
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/log.h"
+#include "gateway/cli/commands.h"
+#include "gateway/cli/config.h"
+#include "gateway/cli/options.h"
+#include "gateway/cli/paths.h"
+#include "gateway/cli/python.h"
+#include "gateway/cli/session.h"
+
+struct values {
+    const char *file, *python, *preload, *zygote, *log_level, *transport, *ip;
+    int64_t zygote_idle, max_message, spool_max, history_size;
+    int64_t shell, iopub, stdin_, control, hb;
+};
+
+#define FIELD(name) offsetof(struct values, name)
+
+static const struct rf_option options[] = {
+    {"connection-file", 'f', "FILE", RF_OPTION_TEXT, FIELD(file),
+     "the connection or registration file; made if it does not exist,\n"
+     "ports that are 0 are chosen and written back"},
+    {"python", 0, "PATH", RF_OPTION_TEXT, FIELD(python),
+     "the interpreter that runs the cells (default: the system's)"},
+    {"preload", 0, "A,B", RF_OPTION_TEXT, FIELD(preload),
+     "modules that the zygote imports before it forks kernels"},
+    {"zygote", 0, "auto|off", RF_OPTION_TEXT, FIELD(zygote),
+     "off: a zygote of its own for this kernel (also RINGFENCE_ZYGOTE=off)"},
+    {"zygote-idle", 0, "SECONDS", RF_OPTION_NUMBER, FIELD(zygote_idle),
+     "a zygote that is started ends after so long without a request (3600)"},
+    {"max-message", 0, "BYTES", RF_OPTION_NUMBER, FIELD(max_message),
+     "a client that sends a larger message is cut off (256M)"},
+    {"spool-max", 0, "BYTES", RF_OPTION_NUMBER, FIELD(spool_max),
+     "output that may wait for slow clients; beyond it output is left out (1G)"},
+    {"history-size", 0, "CELLS", RF_OPTION_NUMBER, FIELD(history_size),
+     "cells that the history keeps (10000)"},
+    {"transport", 0, "tcp|ipc", RF_OPTION_TEXT, FIELD(transport), "for a file that is made"},
+    {"ip", 0, "ADDRESS", RF_OPTION_TEXT, FIELD(ip), "for a file that is made (127.0.0.1)"},
+    {"shell", 0, "PORT", RF_OPTION_NUMBER, FIELD(shell), "likewise, as are these:"},
+    {"iopub", 0, "PORT", RF_OPTION_NUMBER, FIELD(iopub), ""},
+    {"stdin", 0, "PORT", RF_OPTION_NUMBER, FIELD(stdin_), ""},
+    {"control", 0, "PORT", RF_OPTION_NUMBER, FIELD(control), ""},
+    {"hb", 0, "PORT", RF_OPTION_NUMBER, FIELD(hb), ""},
+    {"log-level", 0, "LEVEL", RF_OPTION_TEXT, FIELD(log_level), "error, warning, info or debug"},
+};
+
+static const struct rf_options table = {
+    .usage = "ringfence kernel -f FILE [options] [arguments for IPython]",
+    .about = "Runs one kernel until it is shut down.  Options that are not in this list are\n"
+             "handed to IPython (--InteractiveShell.ast_node_interactivity=all and the like).",
+    .options = options,
+    .n = sizeof(options) / sizeof(*options),
+    .passes_unknown = true,
+};
+
+static int set_log_level(const char *name, struct rf_error *err)
+{
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    for (int i = 0; name && i < 4; i++) {
+        if (!strcmp(name, names[i])) {
+            rf_log_init(STDERR_FILENO, (enum rf_log_level)i);
+            return 0;
+        }
+    }
+    return name ? rf_error_set(err, -EINVAL, "--log-level is error, warning, info or debug, not %s", name)
+                : 0;
+}
+
+/* What the command line says of a connection file that does not exist yet. */
+static int apply_ports(const struct values *values, struct rf_connection *c, struct rf_error *err)
+{
+    const struct {
+        int64_t given;
+        int *port;
+    } ports[] = {{values->shell, &c->shell_port},
+                 {values->iopub, &c->iopub_port},
+                 {values->stdin_, &c->stdin_port},
+                 {values->control, &c->control_port},
+                 {values->hb, &c->hb_port}};
+    for (size_t i = 0; i < sizeof(ports) / sizeof(*ports); i++) {
+        if (ports[i].given > 65535)
+            return rf_error_set(err, -EINVAL, "a port is at most 65535");
+        if (ports[i].given)
+            *ports[i].port = (int)ports[i].given;
+    }
+    if (values->transport && strcmp(values->transport, "tcp") && strcmp(values->transport, "ipc"))
+        return rf_error_set(err, -EINVAL, "--transport is tcp or ipc, not %s", values->transport);
+    if (values->transport)
+        snprintf(c->transport, sizeof(c->transport), "%s", values->transport);
+    if (values->ip && strlen(values->ip) >= sizeof(c->ip))
+        return rf_error_set(err, -EINVAL, "--ip is too long");
+    if (values->ip)
+        snprintf(c->ip, sizeof(c->ip), "%s", values->ip);
+    return 0;
+}
+
+static int load_connection(const struct values *values, struct rf_connection *ret,
+                           struct rf_error *err)
+{
+    if (!values->file)
+        return rf_error_set(err, -EINVAL, "no connection file: say -f FILE");
+    struct rf_error why = {0};
+    int r = rf_connection_load(values->file, ret, &why);
+    if (r == -ENOENT)
+        return apply_ports(values, ret, err);
+    return r ? rf_error_set(err, r, "%s", why.text) : 0;
+}
+
+static int choose_zygote(const struct values *values, const struct rf_config *config,
+                         const struct rf_paths *paths, char python[PATH_MAX],
+                         struct rf_zygote_spec *ret, struct rf_error *err)
+{
+    const char *env = getenv("RINGFENCE_ZYGOTE");
+    const char *zygote = values->zygote ? values->zygote : env && *env ? env : NULL;
+    if (zygote && strcmp(zygote, "auto") && strcmp(zygote, "off"))
+        return rf_error_set(err, -EINVAL, "%s is auto or off, not %s",
+                            values->zygote ? "--zygote" : "RINGFENCE_ZYGOTE", zygote);
+    int64_t idle = values->zygote_idle ? values->zygote_idle : config->zygote_idle;
+    *ret = (struct rf_zygote_spec){
+        .kernel_program = paths->kernel_program,
+        .keeper_program = paths->keeper_program,
+        .start_script = paths->start_script,
+        .preload = values->preload ? values->preload : config->preload ? config->preload : "",
+        .idle_s = idle > INT_MAX / 1000 ? INT_MAX / 1000 : (int)idle,
+        .direct = zygote ? !strcmp(zygote, "off") : config->zygote_off,
+    };
+    if (!values->python)
+        return 0;
+    ret->python = python;
+    return rf_python_find(values->python, python, err);
+}
+
+static size_t choose(int64_t given, int64_t configured)
+{
+    return (size_t)(given ? given : configured);
+}
+
+static int prepare(const struct values *values, const struct rf_config *config,
+                   const struct rf_paths *paths, char python[PATH_MAX],
+                   struct rf_session_options *ret, struct rf_error *err)
+{
+    int r = set_log_level(values->log_level, err);
+    if (!r)
+        r = load_connection(values, &ret->connection, err);
+    if (!r)
+        r = choose_zygote(values, config, paths, python, &ret->supervisor.zygote, err);
+    ret->connection_file = values->file;
+    ret->max_message = choose(values->max_message, config->max_message);
+    ret->spool_max = choose(values->spool_max, config->spool_max);
+    ret->history_cells = choose(values->history_size, config->history_size);
+    return r;
+}
+
+int rf_cmd_kernel(int argc, char **argv)
+{
+    struct values values = {0};
+    struct rf_session_options session = {0};
+    struct rf_config config = {0};
+    struct rf_paths paths = {0};
+    struct rf_buf words = {0};
+    struct rf_error err = {0};
+    char python[PATH_MAX];
+    size_t n_words;
+    int status;
+    if (!rf_options_begin(&table, argc, argv, &values, &n_words, &status))
+        return status;
+    for (size_t i = 0; i < n_words; i++)
+        rf_buf_add(&words, argv[i + 1], strlen(argv[i + 1]) + 1);
+    int r = rf_paths_find(&paths, &err);
+    if (!r)
+        r = rf_config_load(&config, &err);
+    if (!r)
+        r = prepare(&values, &config, &paths, python, &session, &err);
+    session.supervisor.argv = (const char *)words.data;
+    session.supervisor.argv_len = words.len;
+    status = r ? RF_EXIT_FAILED : rf_session_run(&session, &err);
+    if (err.code)
+        fprintf(stderr, "ringfence: %s\n", err.text);
+    rf_config_deinit(&config);
+    rf_paths_deinit(&paths);
+    rf_buf_deinit(&words);
+    return status;
+}

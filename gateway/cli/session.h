@@ -1,0 +1,28 @@
+/* One kernel over ZeroMQ, whole: sockets, wire, state machine, supervisor.
+ *
+ * What `ringfence kernel` runs.  It joins the parts and holds nothing of their
+ * knowledge: bytes from the sockets are judged by the wire codec, handed to
+ * the state machine, and its orders carried out.
+ */
+#ifndef RINGFENCE_GATEWAY_CLI_SESSION_H
+#define RINGFENCE_GATEWAY_CLI_SESSION_H
+
+#include <uv.h>
+
+#include "gateway/supervise/supervisor.h"
+#include "gateway/zmq/connection.h"
+
+struct rf_session_options {
+    struct rf_connection connection;
+    const char *connection_file; /* borrowed */
+    struct rf_supervisor_options supervisor;
+    size_t max_message, spool_max, history_cells; /* 0: the defaults */
+};
+
+/* Binds the sockets (0 ports are chosen), writes the connection file back,
+ * starts the worker and serves until the kernel is shut down, SIGTERM comes or
+ * the parent ends.  Returns the process's exit code; *err is filled when that
+ * is not 0. */
+int rf_session_run(struct rf_session_options *options, struct rf_error *err);
+
+#endif

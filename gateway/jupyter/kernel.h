@@ -1,0 +1,104 @@
+/* The kernel state machine: what a client sees of a kernel.
+ *
+ * Pure: bytes and events in, bytes and orders out through `ops`; no socket,
+ * clock, random number or global.  Guarantees, for every request, whatever
+ * happens to the worker: busy, (execute_input,) outputs, exactly one reply
+ * (where the type has one), idle.  execution_count never goes back.  The
+ * worker is hostile: its ids, types and JSON are checked here.
+ *
+ * One object per kernel; its owner (the supervisor) tells it of messages,
+ * output, deaths and time.  Serves "Messages on the shell / iopub / stdin /
+ * control channel" of the messaging spec, 5.3 to 5.5.
+ */
+#ifndef RINGFENCE_GATEWAY_JUPYTER_KERNEL_H
+#define RINGFENCE_GATEWAY_JUPYTER_KERNEL_H
+
+#include "common/frame.h"
+#include "gateway/jupyter/wire.h"
+
+struct rf_kernel;
+
+/* A cell is at risk from its start until a checkpoint is made after it. */
+struct rf_kernel_ops {
+    /* To a client.  Slices are borrowed for the call. */
+    void (*send)(void *ctx, const struct rf_wire_out *out);
+    /* To the worker. */
+    void (*worker)(void *ctx, uint8_t type, uint64_t request_id, const struct rf_bytes *parts,
+                   size_t n_parts);
+    /* SIGINT to the worker's process group.  Only called while a request runs. */
+    void (*interrupt)(void *ctx);
+    /* The shutdown_reply is out (or the worker asked to exit): end. */
+    void (*shutdown)(void *ctx, bool restart);
+    /* A request was answered and the worker is free.  `run_us`: what the cell
+     * took (0 if it was no cell); `waiting`: requests that could run next.
+     * The owner may hold the worker with rf_kernel_hold() from within. */
+    void (*rested)(void *ctx, int64_t run_us, size_t waiting);
+};
+
+struct rf_kernel_options {
+    const char *kernel_id;    /* in iopub topics */
+    const char *implementation_version;
+    const char *banner_note;  /* added to the worker's banner: which layers hold */
+    size_t history_cells;     /* 0: RF_HISTORY_CELLS_MAX */
+    struct { int shell, iopub, stdin_, control, hb; } ports; /* for connect_request */
+};
+
+/* Copies the options; `ops` and `ctx` are borrowed until free. */
+struct rf_kernel *rf_kernel_new(const struct rf_kernel_options *options,
+                                const struct rf_kernel_ops *ops, void *ctx);
+struct rf_kernel *rf_kernel_free(struct rf_kernel *kernel);
+
+/* Publishes status "starting"; once, after the sockets are bound. */
+void rf_kernel_start(struct rf_kernel *kernel);
+
+/* A client's message that rf_wire_decode() has accepted.  `now_us` here and
+ * below: monotonic microseconds. */
+void rf_kernel_on_message(struct rf_kernel *kernel, enum rf_channel channel,
+                          const struct rf_wire_in *in, int64_t now_us);
+
+/* A subscription came in on iopub: answers with iopub_welcome (JEP 65). */
+void rf_kernel_on_subscribe(struct rf_kernel *kernel, struct rf_bytes topic);
+
+/* A message of the current worker, HELLO first.  0, or -EPROTO when it breaks
+ * the protocol: the owner then kills that worker.  RF_MSG_FENCE and
+ * RF_MSG_CHECKPOINTED are the owner's and not passed on. */
+int rf_kernel_on_worker(struct rf_kernel *kernel, const struct rf_frame *frame, int64_t now_us);
+
+/* Bytes of the pipe of fd 1 or 2; they belong to the newest request. */
+void rf_kernel_on_pipe(struct rf_kernel *kernel, int fd, struct rf_bytes bytes, int64_t now_us);
+
+/* A checkpoint holds the state after the newest answered request. */
+void rf_kernel_on_checkpoint(struct rf_kernel *kernel);
+
+struct rf_death {
+    int wait_status;            /* of waitpid(); -1: unknown (protocol broken, keeper gone) */
+    const char *reason;         /* words for wait_status -1; borrowed */
+    struct rf_bytes traceback;  /* faulthandler's text, may be empty */
+    bool resumed;               /* a checkpoint goes on; else a fresh worker starts */
+};
+
+/* The worker is dead and all that it sent was passed on.  Answers the running
+ * request with an error that names the signal or exit code and lists every
+ * cell that is rolled back (source line and number), closes comms that the
+ * new worker does not have, and waits for HELLO. */
+void rf_kernel_on_dead(struct rf_kernel *kernel, const struct rf_death *death, int64_t now_us);
+
+/* No worker can be had any more (the zygote does not start): every waiting
+ * and coming request is answered with this error. */
+void rf_kernel_on_failed(struct rf_kernel *kernel, const struct rf_error *why, int64_t now_us);
+
+/* SIGINT to the gateway (interrupt_mode signal). */
+void rf_kernel_interrupt(struct rf_kernel *kernel);
+
+/* While held, no request goes to the worker (a checkpoint is being made). */
+void rf_kernel_hold(struct rf_kernel *kernel);
+void rf_kernel_release(struct rf_kernel *kernel, int64_t now_us);
+
+/* True while a request is with the worker. */
+bool rf_kernel_is_busy(const struct rf_kernel *kernel);
+
+/* When rf_kernel_on_time() wants to be called (monotonic us), INT64_MAX: never. */
+int64_t rf_kernel_deadline(const struct rf_kernel *kernel);
+void rf_kernel_on_time(struct rf_kernel *kernel, int64_t now_us);
+
+#endif

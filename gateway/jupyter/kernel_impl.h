@@ -1,0 +1,64 @@
+/* What kernel.c (clients, queue, owner) and kernel_worker.c (worker) share.
+ *
+ * Private to these two files.  The object is in kernel.h.
+ */
+#ifndef RINGFENCE_GATEWAY_JUPYTER_KERNEL_IMPL_H
+#define RINGFENCE_GATEWAY_JUPYTER_KERNEL_IMPL_H
+
+#include "gateway/jupyter/comms.h"
+#include "gateway/jupyter/history.h"
+#include "gateway/jupyter/kernel.h"
+#include "gateway/jupyter/losses.h"
+#include "gateway/jupyter/parents.h"
+#include "gateway/jupyter/replies.h"
+#include "gateway/jupyter/request.h"
+#include "gateway/jupyter/streams.h"
+
+#define RF_KERNEL_REQUEST_PARTS 5u /* of RF_MSG_REQUEST, before the buffers */
+
+struct rf_kernel {
+    const struct rf_kernel_ops *ops; /* borrowed until free */
+    void *ctx;
+    struct rf_kernel_options options; /* its strings are owned */
+    struct rf_history *history;
+    struct rf_request_queue queue;      /* wait for the worker */
+    struct rf_request_queue info_queue; /* kernel_info_requests that wait for the first HELLO */
+    struct rf_request *running;         /* owned; with the worker */
+    struct rf_parents parents;
+    struct rf_streams streams;
+    struct rf_comms comms;
+    struct rf_losses losses;
+    struct rf_buf info; /* the newest HELLO's; empty before the first */
+    struct rf_error failure;
+    uint64_t last_id; /* of a request that went to a worker */
+    uint64_t count;   /* execution_count of the newest stored cell */
+    bool started;     /* "starting" was published */
+    bool ready;       /* the worker said HELLO and lives */
+    bool held;        /* by the owner */
+    bool failed;      /* no worker can be had */
+    bool ended;       /* shutdown was asked for */
+};
+
+/* Publishes on iopub; an empty topic is the kernel's own for the type. */
+void rf_kernel_publish(struct rf_kernel *kernel, struct rf_bytes topic, struct rf_wire_out out);
+/* Sends to the client of `request`, with its header as parent. */
+void rf_kernel_send(struct rf_kernel *kernel, const struct rf_request *request,
+                    enum rf_channel channel, struct rf_wire_out out);
+/* The error of a request: published if it is a cell, and its reply. */
+void rf_kernel_send_error(struct rf_kernel *kernel, const struct rf_request *request,
+                          const struct rf_trouble *trouble);
+void rf_kernel_publish_idle(struct rf_kernel *kernel, const struct rf_request *request);
+
+/* Answers all cells that wait as aborted. */
+void rf_kernel_abort_cells(struct rf_kernel *kernel);
+/* Answers the kernel_info_requests that waited for HELLO. */
+void rf_kernel_answer_infos(struct rf_kernel *kernel);
+/* Gives the next request to the worker if it is free. */
+void rf_kernel_dispatch(struct rf_kernel *kernel, int64_t now_us);
+/* Answers everything that runs or waits; false if that was done before.  The
+ * caller then calls ops->shutdown as its last act. */
+bool rf_kernel_end(struct rf_kernel *kernel);
+
+rf_stream_fn rf_kernel_send_stream; /* ctx: the kernel */
+
+#endif

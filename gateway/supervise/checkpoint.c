@@ -1,0 +1,94 @@
+/* See checkpoint.h. */
+#include "gateway/supervise/checkpoint.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct rf_checkpoint {
+    uint64_t id;
+    const struct rf_checkpoint_events *events; /* borrowed */
+    void *ctx;
+    uv_poll_t poll;
+    int fd; /* owned */
+    struct rf_frame_reader reader;
+    uint8_t packet[RF_PACKET_MAX];
+    bool closing;
+};
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct rf_checkpoint *checkpoint = handle->data;
+    close(checkpoint->fd);
+    rf_frame_reader_deinit(&checkpoint->reader);
+    free(checkpoint);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    struct rf_checkpoint *checkpoint = poll->data;
+    struct rf_frame frame;
+    int r = rf_frame_recv(checkpoint->fd, MSG_DONTWAIT, &checkpoint->reader, checkpoint->packet,
+                          &frame);
+    if (r == -EAGAIN || r == -EINTR)
+        return;
+    uint64_t pid = 0;
+    for (size_t i = 0; r == 1 && i < frame.n_fds; i++)
+        close(frame.fds[i]);
+    if (r == 1 && frame.type == RF_MSG_RESUMED && frame.n_parts == 1 &&
+        rf_bytes_u64(frame.parts[0], &pid) && pid <= INT_MAX) {
+        checkpoint->events->on_resumed(checkpoint->ctx, checkpoint, frame.request_id, (int)pid);
+        return;
+    }
+    uv_poll_stop(poll);
+    checkpoint->events->on_gone(checkpoint->ctx, checkpoint);
+}
+
+struct rf_checkpoint *rf_checkpoint_new(uv_loop_t *loop, uint64_t id, int *ret_far,
+                                        const struct rf_checkpoint_events *events, void *ctx)
+{
+    int pair[2];
+    struct rf_checkpoint *checkpoint = calloc(1, sizeof(*checkpoint));
+    if (!checkpoint)
+        return NULL;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+        free(checkpoint);
+        return NULL;
+    }
+    checkpoint->id = id;
+    checkpoint->events = events;
+    checkpoint->ctx = ctx;
+    checkpoint->fd = pair[0];
+    checkpoint->poll.data = checkpoint;
+    int r = uv_poll_init(loop, &checkpoint->poll, checkpoint->fd);
+    if (r) {
+        close(pair[0]);
+        close(pair[1]);
+        free(checkpoint);
+        return NULL;
+    }
+    uv_poll_start(&checkpoint->poll, UV_READABLE, on_ready);
+    *ret_far = pair[1];
+    return checkpoint;
+}
+
+int rf_checkpoint_resume(struct rf_checkpoint *checkpoint, uint64_t generation,
+                         const int fds[RF_FD_COUNT])
+{
+    return rf_frame_send(checkpoint->fd, RF_MSG_RESUME, generation, NULL, 0, fds, RF_FD_COUNT);
+}
+
+uint64_t rf_checkpoint_id(const struct rf_checkpoint *checkpoint)
+{
+    return checkpoint->id;
+}
+
+void rf_checkpoint_close(struct rf_checkpoint *checkpoint)
+{
+    if (!checkpoint || checkpoint->closing)
+        return;
+    checkpoint->closing = true;
+    uv_close((uv_handle_t *)&checkpoint->poll, on_closed);
+}

@@ -1,0 +1,50 @@
+/* See policy.h. */
+#include "gateway/supervise/policy.h"
+
+static int64_t expected(const struct rf_policy *policy)
+{
+    return policy->cost_us ? policy->cost_us : RF_POLICY_FIRST_US;
+}
+
+static void refill(struct rf_policy *policy, int64_t now_us)
+{
+    if (!policy->refilled_us)
+        policy->budget_us = RF_POLICY_BURST_US;
+    else if (now_us > policy->refilled_us)
+        policy->budget_us += (now_us - policy->refilled_us) / RF_POLICY_SHARE;
+    if (policy->budget_us > RF_POLICY_BURST_US)
+        policy->budget_us = RF_POLICY_BURST_US;
+    policy->refilled_us = now_us;
+}
+
+void rf_policy_ran(struct rf_policy *policy, int64_t run_us, int64_t now_us)
+{
+    refill(policy, now_us);
+    policy->risk_us += run_us;
+    policy->dirty = true;
+}
+
+bool rf_policy_due(struct rf_policy *policy, int64_t now_us)
+{
+    if (!policy->dirty)
+        return false;
+    refill(policy, now_us);
+    return policy->budget_us >= expected(policy) ||
+           policy->risk_us >= RF_POLICY_RISK * expected(policy);
+}
+
+void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, int64_t delay_us)
+{
+    policy->cost_us = policy->cost_us ? (3 * policy->cost_us + cost_us) / 4 : cost_us;
+    if (policy->cost_us < 1)
+        policy->cost_us = 1;
+    policy->budget_us -= delay_us;
+    policy->risk_us = 0;
+    policy->dirty = false;
+}
+
+void rf_policy_reset(struct rf_policy *policy)
+{
+    policy->risk_us = 0;
+    policy->dirty = false;
+}

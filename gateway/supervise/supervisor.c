@@ -1,0 +1,529 @@
+/* See supervisor.h. */
+#include "gateway/supervise/supervisor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "gateway/supervise/checkpoint.h"
+#include "gateway/supervise/keeper.h"
+#include "gateway/supervise/link.h"
+#include "gateway/supervise/policy.h"
+#include "gateway/supervise/spawning.h"
+
+#define CLOSED_GRACE_MS 200        /* a worker that closed its socket has so long to die by itself */
+#define COST_MAX_US 10000000       /* a hostile worker may claim any cost */
+
+enum state {
+    STARTING, /* a fresh worker was asked for */
+    RESUMING, /* a checkpoint was told to go on; the death is not reported yet */
+    RUNNING,
+    FAILED,
+    STOPPING,
+    STOPPED,
+};
+
+enum { IDLE, WATCHDOG, CLOSED, TIMERS };
+
+/* A death between its notice and its report, which says what became of it. */
+struct death {
+    bool pending;
+    int wait_status;
+    char reason[96];
+    struct rf_buf text;
+};
+
+struct rf_supervisor {
+    uv_loop_t *loop;
+    struct rf_supervisor_options options;
+    const struct rf_supervisor_events *events; /* borrowed */
+    void *ctx;
+    struct rf_kernel *kernel; /* borrowed */
+    enum state state;
+    uint64_t next_id; /* generations and checkpoints */
+    int starts;       /* fresh workers since one was ready */
+    struct rf_spawning *spawning;
+    struct rf_keeper *keeper;
+    struct rf_link *link;
+    struct rf_checkpoint *checkpoint, *making;
+    struct rf_policy policy;
+    struct death death;
+    char broken[96]; /* why the worker was killed by us; empty: it was not */
+    char lost[44];
+    uv_timer_t timers[TIMERS];
+    int open_timers;
+    int64_t request_us; /* when the first request after an order for a checkpoint went out; 0: none */
+    bool ending; /* the keeper was told to end */
+};
+
+static void start_fresh(struct rf_supervisor *s);
+static void worker_died(struct rf_supervisor *s, int wait_status, const char *reason);
+static void on_watchdog(uv_timer_t *timer);
+static void on_closed_long(uv_timer_t *timer);
+
+static int64_t now_us(void)
+{
+    return (int64_t)(uv_hrtime() / 1000);
+}
+
+static void fail(struct rf_supervisor *s, const struct rf_error *why)
+{
+    if (s->state == FAILED || s->state >= STOPPING)
+        return;
+    s->state = FAILED;
+    rf_kernel_on_failed(s->kernel, why, now_us());
+    s->events->on_failed(s->ctx, why);
+}
+
+/* --- the link's events --- */
+
+static void stop_timer(struct rf_supervisor *s, int which)
+{
+    uv_timer_stop(&s->timers[which]);
+}
+
+static void report_death(struct rf_supervisor *s, bool resumed)
+{
+    if (!s->death.pending)
+        return;
+    s->death.pending = false;
+    struct rf_death death = {.wait_status = s->death.wait_status,
+                             .reason = s->death.reason[0] ? s->death.reason : NULL,
+                             .traceback = rf_buf_bytes(&s->death.text),
+                             .resumed = resumed};
+    rf_kernel_on_dead(s->kernel, &death, now_us());
+    rf_buf_deinit(&s->death.text);
+}
+
+static void kill_worker(struct rf_supervisor *s, const char *why)
+{
+    snprintf(s->broken, sizeof(s->broken), "%s", why);
+    rf_link_break(s->link);
+    rf_keeper_order(s->keeper, RF_KEEPER_KILL, rf_link_generation(s->link), 0, 0);
+    rf_log(RF_LOG_WARN, "supervisor", "worker %llu is killed: %s",
+           (unsigned long long)rf_link_generation(s->link), why);
+}
+
+static void became_ready(struct rf_supervisor *s)
+{
+    bool resumed = s->state == RESUMING;
+    stop_timer(s, WATCHDOG);
+    if (s->state != STOPPING)
+        s->state = RUNNING;
+    s->starts = 0;
+    report_death(s, resumed);
+}
+
+static void on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame)
+{
+    uint64_t pid, cost;
+    if (!s->making || frame->request_id != rf_checkpoint_id(s->making) || frame->n_parts != 4 ||
+        !rf_bytes_u64(frame->parts[0], &pid) || !rf_bytes_u64(frame->parts[1], &cost) ||
+        pid > INT32_MAX) {
+        kill_worker(s, "it broke the worker protocol (checkpoint)");
+        return;
+    }
+    struct rf_checkpoint *made = rf_steal(&s->making);
+    rf_policy_taken(&s->policy, cost < COST_MAX_US ? (int64_t)cost : COST_MAX_US,
+                    s->request_us ? now_us() - s->request_us : 0);
+    if (!pid) {
+        rf_log(RF_LOG_WARN, "supervisor", "no checkpoint: %.*s", (int)frame->parts[3].len,
+               frame->parts[3].data);
+        rf_checkpoint_close(made);
+        return;
+    }
+    rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, rf_checkpoint_id(made), (int)pid, 0);
+    rf_checkpoint_close(s->checkpoint);
+    s->checkpoint = made;
+    rf_kernel_on_checkpoint(s->kernel);
+}
+
+static void on_frame(void *ctx, const struct rf_frame *frame)
+{
+    struct rf_supervisor *s = ctx;
+    if (frame->type == RF_MSG_CHECKPOINTED) {
+        on_checkpointed(s, frame);
+        return;
+    }
+    if (frame->type == RF_MSG_HELLO && frame->request_id == rf_link_generation(s->link))
+        became_ready(s);
+    if (rf_kernel_on_worker(s->kernel, frame, now_us()))
+        kill_worker(s, "it broke the worker protocol");
+}
+
+static void on_pipe(void *ctx, int fd, struct rf_bytes bytes)
+{
+    struct rf_supervisor *s = ctx;
+    rf_kernel_on_pipe(s->kernel, fd, bytes, now_us());
+}
+
+static void on_broken(void *ctx, bool closed)
+{
+    struct rf_supervisor *s = ctx;
+    if (closed) /* most likely it is dead, and its keeper will tell how it died */
+        uv_timer_start(&s->timers[CLOSED], on_closed_long, CLOSED_GRACE_MS, 0);
+    else
+        kill_worker(s, "it broke the worker protocol (packets)");
+}
+
+static const struct rf_link_events link_events = {on_frame, on_pipe, on_broken};
+
+/* --- checkpoints --- */
+
+static void close_checkpoints(struct rf_supervisor *s)
+{
+    rf_checkpoint_close(s->checkpoint);
+    rf_checkpoint_close(s->making);
+    s->checkpoint = s->making = NULL;
+}
+
+static void give_up_resume(struct rf_supervisor *s)
+{
+    rf_log(RF_LOG_WARN, "supervisor", "the checkpoint could not be resumed: starting afresh");
+    report_death(s, false);
+    start_fresh(s);
+}
+
+static void on_resumed(void *ctx, struct rf_checkpoint *checkpoint, uint64_t generation, int pid)
+{
+    struct rf_supervisor *s = ctx;
+    if (!s->link || generation != rf_link_generation(s->link) || s->state != RESUMING)
+        return; /* too late, or a lie: the watchdog decides */
+    if (pid)
+        rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, generation, pid, 0);
+    else
+        give_up_resume(s);
+}
+
+static void on_checkpoint_gone(void *ctx, struct rf_checkpoint *checkpoint)
+{
+    struct rf_supervisor *s = ctx;
+    if (checkpoint == s->checkpoint)
+        s->checkpoint = NULL;
+    if (checkpoint == s->making)
+        s->making = NULL;
+    rf_checkpoint_close(checkpoint);
+}
+
+static const struct rf_checkpoint_events checkpoint_events = {on_resumed, on_checkpoint_gone};
+
+/* The order needs no pause: the worker takes it before any later request. */
+static void take_checkpoint(struct rf_supervisor *s)
+{
+    if (s->making || s->state != RUNNING || rf_kernel_is_busy(s->kernel))
+        return;
+    int far = -1;
+    s->making = rf_checkpoint_new(s->loop, s->next_id++, &far, &checkpoint_events, s);
+    s->request_us = 0;
+    if (s->making)
+        rf_link_send(s->link, RF_MSG_CHECKPOINT, rf_checkpoint_id(s->making), NULL, 0, far);
+}
+
+static bool resume(struct rf_supervisor *s)
+{
+    int far[RF_FD_COUNT];
+    if (!s->checkpoint || !s->keeper)
+        return false;
+    s->link = rf_link_new(s->loop, s->next_id++, far, &link_events, s);
+    if (!s->link)
+        return false;
+    int r = rf_checkpoint_resume(s->checkpoint, rf_link_generation(s->link), far);
+    for (int i = 0; i < RF_FD_COUNT; i++)
+        rf_closep(&far[i]);
+    if (r)
+        return false;
+    s->state = RESUMING;
+    uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_RESUME_TIMEOUT_MS, 0);
+    return true;
+}
+
+/* --- the keeper's events --- */
+
+static void finish_stop(struct rf_supervisor *s)
+{
+    if (s->state == STOPPED)
+        return;
+    s->state = STOPPED;
+    for (int i = 0; i < TIMERS; i++)
+        stop_timer(s, i);
+    close_checkpoints(s);
+    rf_link_close(s->link);
+    s->link = NULL;
+    s->events->on_stopped(s->ctx);
+}
+
+/* Orders the keeper to end and waits for it; at the second call no longer. */
+static void end_sandbox(struct rf_supervisor *s)
+{
+    rf_keeper_close(s->keeper, !s->ending);
+    if (s->ending) {
+        finish_stop(s);
+        return;
+    }
+    s->ending = true;
+    uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_EXIT_GRACE_MS, 0);
+}
+
+static void on_keeper_failed(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
+{
+    struct rf_error why = {0};
+    rf_error_errno(&why, -EIO, "the sandbox could not be made: step %s: %s", msg->text,
+                   strerror(msg->value));
+    fail(s, &why);
+}
+
+static void on_died(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
+{
+    if (s->link && msg->id == rf_link_generation(s->link)) {
+        if (s->state == STOPPING && !s->ending)
+            end_sandbox(s);
+        else if (s->state != STOPPING)
+            worker_died(s, msg->value, "");
+    } else if (s->checkpoint && msg->id == rf_checkpoint_id(s->checkpoint)) {
+        on_checkpoint_gone(s, s->checkpoint);
+    }
+}
+
+static void on_keeper_message(void *ctx, const struct rf_keeper_msg *msg)
+{
+    struct rf_supervisor *s = ctx;
+    switch (msg->op) {
+    case RF_KEEPER_READY:
+        memcpy(s->lost, msg->text, sizeof(s->lost));
+        if (s->lost[0])
+            rf_log(RF_LOG_WARN, "sandbox", "this machine denies layers of the sandbox: %s", s->lost);
+        break;
+    case RF_KEEPER_DIED:
+        on_died(s, msg);
+        break;
+    case RF_KEEPER_FAILED:
+        on_keeper_failed(s, msg);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_keeper_gone(void *ctx)
+{
+    struct rf_supervisor *s = ctx;
+    s->keeper = NULL;
+    if (s->state == STOPPING) {
+        finish_stop(s);
+        return;
+    }
+    close_checkpoints(s);
+    if (s->link && s->state != FAILED)
+        worker_died(s, -1, "its sandbox ended");
+}
+
+static const struct rf_keeper_events keeper_events = {on_keeper_message, on_keeper_gone};
+
+/* --- life and death of workers --- */
+
+static void keep_death(struct rf_supervisor *s, int wait_status, const char *reason)
+{
+    rf_buf_deinit(&s->death.text);
+    s->death = (struct death){.pending = true, .wait_status = wait_status};
+    if (s->broken[0]) {
+        s->death.wait_status = -1;
+        reason = s->broken;
+    }
+    snprintf(s->death.reason, sizeof(s->death.reason), "%s", reason);
+    rf_link_crash_text(s->link, &s->death.text, RF_CRASH_TEXT_MAX);
+    s->broken[0] = '\0';
+}
+
+static void worker_died(struct rf_supervisor *s, int wait_status, const char *reason)
+{
+    enum state was = s->state;
+    stop_timer(s, CLOSED);
+    stop_timer(s, IDLE);
+    stop_timer(s, WATCHDOG);
+    rf_link_drain(s->link);
+    if (was == RUNNING)
+        keep_death(s, wait_status, reason);
+    s->broken[0] = '\0';
+    rf_link_close(s->link);
+    s->link = NULL;
+    rf_checkpoint_close(s->making);
+    s->making = NULL;
+    rf_policy_reset(&s->policy);
+    if (was == RESUMING) {
+        give_up_resume(s);
+    } else if (was == RUNNING && !resume(s)) {
+        report_death(s, false);
+        start_fresh(s);
+    } else if (was == STARTING) {
+        start_fresh(s);
+    }
+}
+
+static void on_spawned(void *ctx, int code, const struct rf_error *err)
+{
+    struct rf_supervisor *s = ctx;
+    s->spawning = NULL;
+    if (code)
+        fail(s, err);
+}
+
+static int ask_for_worker(struct rf_supervisor *s, struct rf_error *err)
+{
+    int fds[1 + RF_FD_COUNT];
+    s->link = rf_link_new(s->loop, s->next_id++, fds + 1, &link_events, s);
+    if (!s->link)
+        return rf_error_errno(err, -errno, "cannot make the descriptors of a worker");
+    s->keeper = rf_keeper_new(s->loop, &fds[0], &keeper_events, s);
+    if (!s->keeper) {
+        int r = rf_error_errno(err, -errno, "cannot make the keeper's socket");
+        for (int i = 0; i < RF_FD_COUNT; i++)
+            rf_closep(&fds[1 + i]);
+        return r;
+    }
+    struct rf_spawning_options options = {.zygote = &s->options.zygote,
+                                          .generation = rf_link_generation(s->link),
+                                          .argv = s->options.argv,
+                                          .argv_len = s->options.argv_len};
+    s->spawning = rf_spawning_new(s->loop, &options, fds, on_spawned, s, err);
+    return s->spawning ? 0 : err->code;
+}
+
+static void start_fresh(struct rf_supervisor *s)
+{
+    struct rf_error err = {0};
+    s->state = STARTING;
+    rf_link_close(s->link);
+    rf_keeper_close(s->keeper, false);
+    s->link = NULL;
+    s->keeper = NULL;
+    close_checkpoints(s);
+    if (s->starts++ >= RF_STARTS_MAX)
+        rf_error_set(&err, -EIO, "%d workers in a row died before they were ready", RF_STARTS_MAX);
+    else
+        ask_for_worker(s, &err);
+    if (err.code)
+        fail(s, &err);
+}
+
+/* --- timers --- */
+
+static void on_idle(uv_timer_t *timer)
+{
+    take_checkpoint(timer->data);
+}
+
+static void on_watchdog(uv_timer_t *timer)
+{
+    struct rf_supervisor *s = timer->data;
+    if (s->state == RESUMING)
+        give_up_resume(s);
+    else if (s->state == STOPPING)
+        end_sandbox(s);
+}
+
+static void on_closed_long(uv_timer_t *timer)
+{
+    struct rf_supervisor *s = timer->data;
+    if (s->link)
+        kill_worker(s, "it closed its socket");
+}
+
+/* --- the public face --- */
+
+struct rf_supervisor *rf_supervisor_new(uv_loop_t *loop, const struct rf_supervisor_options *options,
+                                        const struct rf_supervisor_events *events, void *ctx)
+{
+    struct rf_supervisor *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    *s = (struct rf_supervisor){.loop = loop, .options = *options, .events = events, .ctx = ctx,
+                                .next_id = 1, .open_timers = TIMERS};
+    for (int i = 0; i < TIMERS; i++) {
+        uv_timer_init(loop, &s->timers[i]);
+        s->timers[i].data = s;
+    }
+    return s;
+}
+
+void rf_supervisor_attach(struct rf_supervisor *s, struct rf_kernel *kernel)
+{
+    s->kernel = kernel;
+}
+
+int rf_supervisor_start(struct rf_supervisor *s, struct rf_error *err)
+{
+    s->state = STARTING;
+    s->starts = 1;
+    return ask_for_worker(s, err);
+}
+
+void rf_supervisor_worker(struct rf_supervisor *s, uint8_t type, uint64_t request_id,
+                          const struct rf_bytes *parts, size_t n_parts)
+{
+    stop_timer(s, IDLE);
+    if (s->making && !s->request_us)
+        s->request_us = now_us();
+    if (!s->link || rf_link_send(s->link, type, request_id, parts, n_parts, -1))
+        rf_log(RF_LOG_ERROR, "supervisor", "a message of type %u could not be sent", type);
+}
+
+void rf_supervisor_interrupt(struct rf_supervisor *s)
+{
+    if (s->link)
+        rf_keeper_order(s->keeper, RF_KEEPER_SIGNAL, rf_link_generation(s->link), 0, SIGINT);
+}
+
+void rf_supervisor_rested(struct rf_supervisor *s, int64_t run_us, size_t waiting)
+{
+    if (run_us > 0)
+        rf_policy_ran(&s->policy, run_us, now_us());
+    if (rf_policy_due(&s->policy, now_us()))
+        take_checkpoint(s);
+    else if (s->policy.dirty)
+        uv_timer_start(&s->timers[IDLE], on_idle, RF_POLICY_IDLE_US / 1000, 0);
+}
+
+const char *rf_supervisor_lost_layers(const struct rf_supervisor *s)
+{
+    return s->lost;
+}
+
+void rf_supervisor_stop(struct rf_supervisor *s)
+{
+    if (s->state >= STOPPING)
+        return;
+    bool running = s->state == RUNNING;
+    s->state = STOPPING;
+    stop_timer(s, IDLE);
+    rf_spawning_cancel(s->spawning);
+    s->spawning = NULL;
+    if (!s->keeper) {
+        finish_stop(s);
+    } else if (running) {
+        if (rf_kernel_is_busy(s->kernel))
+            rf_supervisor_interrupt(s);
+        rf_link_send(s->link, RF_MSG_EXIT, 0, NULL, 0, -1);
+        uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_EXIT_GRACE_MS, 0);
+    } else {
+        end_sandbox(s);
+    }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct rf_supervisor *s = handle->data;
+    if (--s->open_timers)
+        return;
+    rf_buf_deinit(&s->death.text);
+    free(s);
+}
+
+void rf_supervisor_free(struct rf_supervisor *s)
+{
+    for (int i = 0; s && i < TIMERS; i++)
+        uv_close((uv_handle_t *)&s->timers[i], on_timer_closed);
+}

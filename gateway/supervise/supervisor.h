@@ -1,0 +1,62 @@
+/* The supervisor of one kernel: its sandbox, its workers, its checkpoint.
+ *
+ * Knows processes and nothing of Jupyter: it starts a worker through a zygote,
+ * passes messages between it and the kernel state machine, takes checkpoints
+ * when the policy says so, and when the worker dies resumes the newest one or
+ * starts afresh.  Single-threaded, on the loop.
+ */
+#ifndef RINGFENCE_GATEWAY_SUPERVISE_SUPERVISOR_H
+#define RINGFENCE_GATEWAY_SUPERVISE_SUPERVISOR_H
+
+#include <uv.h>
+
+#include "gateway/jupyter/kernel.h"
+#include "gateway/supervise/zygote.h"
+
+#define RF_STARTS_MAX 3          /* workers in a row that die before they are ready */
+#define RF_RESUME_TIMEOUT_MS 3000 /* from the order to resume to the new worker's HELLO */
+#define RF_EXIT_GRACE_MS 2000     /* for exit handlers at shutdown */
+#define RF_CRASH_TEXT_MAX 65536   /* bytes of faulthandler's text that are kept */
+
+struct rf_supervisor;
+
+struct rf_supervisor_options {
+    struct rf_zygote_spec zygote; /* its strings are borrowed until free */
+    const char *argv;             /* as RF_SPAWN_ARGV; borrowed likewise */
+    size_t argv_len;
+};
+
+struct rf_supervisor_events {
+    /* No worker can be had; the kernel was told. */
+    void (*on_failed)(void *ctx, const struct rf_error *why);
+    /* After rf_supervisor_stop(): every process is gone. */
+    void (*on_stopped)(void *ctx);
+};
+
+struct rf_supervisor *rf_supervisor_new(uv_loop_t *loop, const struct rf_supervisor_options *options,
+                                        const struct rf_supervisor_events *events, void *ctx);
+
+/* Asks a zygote for the first worker.  0, or -errno with *err filled. */
+int rf_supervisor_start(struct rf_supervisor *supervisor, struct rf_error *err);
+
+/* Before the loop runs: who gets what the worker says.  Borrowed until on_stopped. */
+void rf_supervisor_attach(struct rf_supervisor *supervisor, struct rf_kernel *kernel);
+
+/* The state machine's orders (see struct rf_kernel_ops). */
+void rf_supervisor_worker(struct rf_supervisor *supervisor, uint8_t type, uint64_t request_id,
+                          const struct rf_bytes *parts, size_t n_parts);
+void rf_supervisor_interrupt(struct rf_supervisor *supervisor);
+void rf_supervisor_rested(struct rf_supervisor *supervisor, int64_t run_us, size_t waiting);
+
+/* Layers of the sandbox that this machine denied, comma-separated; "" for none
+ * or not known yet. */
+const char *rf_supervisor_lost_layers(const struct rf_supervisor *supervisor);
+
+/* Lets the worker run its exit handlers for RF_EXIT_GRACE_MS, then ends every
+ * process of the kernel; on_stopped follows. */
+void rf_supervisor_stop(struct rf_supervisor *supervisor);
+
+/* After on_stopped.  The memory goes on a later turn of the loop. */
+void rf_supervisor_free(struct rf_supervisor *supervisor);
+
+#endif

@@ -1,0 +1,255 @@
+/* ringfence-keeper: pid 1 of a sandbox.
+ *
+ * A small static program that the zygote's child executes once the first
+ * worker is forked; so it holds none of Python's memory.  It reaps everything
+ * in its pid namespace, answers for the processes that the gateway named (see
+ * ringfence/keeper.h), and ends with all of them when the gateway closes its
+ * socket.  Without a pid namespace it is the subreaper of its descendants and
+ * kills those instead.
+ *
+ * Single-threaded, no allocation, not dumpable.  It trusts the gateway, and
+ * nothing that runs in the sandbox.
+ *
+ * Usage: ringfence-keeper SOCKET_FD GENERATION WORKER_PID LOST_LAYERS
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <ringfence/keeper.h>
+
+#define NAMED_MAX 256 /* workers and checkpoints alive at one time */
+#define ENDED_MAX 64  /* children that ended before the gateway named them */
+#define SWEEPS_MAX 50 /* rounds of killing a session that goes on forking */
+
+struct named {
+    uint64_t id;
+    pid_t pid;
+};
+
+struct ended {
+    pid_t pid;
+    int status;
+};
+
+static struct named named[NAMED_MAX];
+static size_t n_named;
+static struct ended ended[ENDED_MAX]; /* a ring */
+static size_t n_ended;
+static int gateway = -1;
+
+static void say(uint32_t op, uint64_t id, pid_t pid, int value, const char *text)
+{
+    struct rf_keeper_msg msg = {.op = op, .pid = pid, .id = id, .value = value};
+    if (text)
+        snprintf(msg.text, sizeof(msg.text), "%s", text);
+    while (send(gateway, &msg, sizeof(msg), MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+static struct named *by_id(uint64_t id)
+{
+    for (size_t i = 0; i < n_named; i++)
+        if (named[i].id == id)
+            return &named[i];
+    return NULL;
+}
+
+static struct named *by_pid(pid_t pid)
+{
+    for (size_t i = 0; i < n_named; i++)
+        if (named[i].pid == pid)
+            return &named[i];
+    return NULL;
+}
+
+/* Parent and session of a process, out of /proc/PID/stat.  The name in
+ * parentheses is the process's own choice, so the last ')' counts. */
+static bool read_stat(const char *pid, pid_t *ret_parent, pid_t *ret_session)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    const char *after = strrchr(text, ')');
+    char state;
+    int pgrp;
+    return after && sscanf(after + 1, " %c %d %d %d", &state, ret_parent, &pgrp, ret_session) == 4 &&
+           state != 'Z';
+}
+
+/* One round of SIGKILL to all of a session but its leader, or, with session 0,
+ * to all children of this process.  Returns how many it found. */
+static size_t sweep(pid_t session)
+{
+    size_t found = 0;
+    DIR *dir = opendir("/proc");
+    if (!dir)
+        return 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        char *end;
+        long pid = strtol(e->d_name, &end, 10);
+        pid_t parent, in;
+        if (*end || pid <= 1 || pid == getpid() || !read_stat(e->d_name, &parent, &in))
+            continue;
+        bool hit = session ? in == session && pid != session : parent == getpid();
+        if (hit && !kill((pid_t)pid, SIGKILL))
+            found++;
+    }
+    closedir(dir);
+    return found;
+}
+
+static void sweep_all(pid_t session)
+{
+    kill(-session, SIGKILL); /* its own group, at once and without /proc */
+    for (int i = 0; i < SWEEPS_MAX && sweep(session); i++)
+        ;
+}
+
+static void reap_one(pid_t pid)
+{
+    struct named *worker = by_pid(pid);
+    int status = 0;
+    if (worker) /* before the reaping: until then its pid names its session and nobody else */
+        sweep_all(pid);
+    if (waitpid(pid, &status, WNOHANG) != pid)
+        return;
+    if (!worker) {
+        ended[n_ended++ % ENDED_MAX] = (struct ended){pid, status};
+        return;
+    }
+    uint64_t id = worker->id;
+    *worker = named[--n_named];
+    say(RF_KEEPER_DIED, id, pid, status, NULL);
+}
+
+static void reap(void)
+{
+    for (;;) {
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
+            return;
+        reap_one(info.si_pid);
+    }
+}
+
+static void adopt(uint64_t id, pid_t pid)
+{
+    for (size_t i = 0; i < ENDED_MAX; i++) {
+        if (ended[i].pid == pid && pid > 0) {
+            say(RF_KEEPER_DIED, id, pid, ended[i].status, NULL);
+            ended[i].pid = 0;
+            return;
+        }
+    }
+    siginfo_t info = {0};
+    bool child = pid > 1 && !waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+    if (!child || by_pid(pid) || n_named == NAMED_MAX) {
+        say(RF_KEEPER_DIED, id, pid, SIGKILL, "no such child");
+        return;
+    }
+    named[n_named++] = (struct named){id, pid};
+    reap(); /* it may have ended already, and its SIGCHLD was taken before */
+}
+
+static void obey(const struct rf_keeper_msg *msg)
+{
+    struct named *worker = by_id(msg->id);
+    switch (msg->op) {
+    case RF_KEEPER_ADOPT:
+        adopt(msg->id, msg->pid);
+        break;
+    case RF_KEEPER_SIGNAL:
+        if (worker)
+            kill(-worker->pid, msg->value);
+        break;
+    case RF_KEEPER_KILL:
+        if (worker)
+            kill(worker->pid, SIGKILL);
+        break;
+    default: /* a later gateway's order: the build is the same, so this cannot come */
+        break;
+    }
+}
+
+static void end(void)
+{
+    if (getpid() == 1) {
+        kill(-1, SIGKILL);
+    } else {
+        for (size_t i = 0; i < n_named; i++) {
+            sweep_all(named[i].pid);
+            kill(named[i].pid, SIGKILL);
+        }
+        for (int i = 0; i < SWEEPS_MAX && sweep(0); i++)
+            while (waitpid(-1, NULL, WNOHANG) > 0)
+                ;
+    }
+    _exit(0);
+}
+
+static void read_orders(void)
+{
+    for (;;) {
+        struct rf_keeper_msg msg;
+        ssize_t n = recv(gateway, &msg, sizeof(msg), MSG_DONTWAIT);
+        if (n == (ssize_t)sizeof(msg))
+            obey(&msg);
+        else if (n < 0 && errno == EINTR)
+            continue;
+        else if (n < 0 && errno == EAGAIN)
+            return;
+        else
+            end();
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 5) {
+        fprintf(stderr, "ringfence-keeper is started by the zygote, not by hand\n");
+        return 2;
+    }
+    prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_NAME, "ringfence-keepr");
+    if (getpid() != 1)
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+    gateway = (int)strtol(argv[1], NULL, 10);
+    fcntl(gateway, F_SETFD, FD_CLOEXEC);
+    named[n_named++] = (struct named){strtoull(argv[2], NULL, 10), (pid_t)strtol(argv[3], NULL, 10)};
+    say(RF_KEEPER_READY, named[0].id, named[0].pid, 0, argv[4]);
+
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+    for (;;) {
+        reap();
+        struct pollfd wait[2] = {{gateway, POLLIN, 0}, {signals, POLLIN, 0}};
+        if (poll(wait, 2, -1) < 0 && errno != EINTR)
+            end();
+        struct signalfd_siginfo info;
+        while (read(signals, &info, sizeof(info)) > 0)
+            ;
+        if (wait[0].revents)
+            read_orders();
+    }
+}

@@ -1,0 +1,345 @@
+/* _ringfence: the worker's C core as a CPython module.
+ *
+ * Limited API of 3.11, so that one shared object serves every later CPython;
+ * ringfence-kernel has it built in.  It wraps kernel/zygote.h and
+ * kernel/worker.h for the package ringfence_shell and adds nothing but the
+ * interpreter's rules: the GIL is released around every system call that can
+ * wait, signal handlers run when one was interrupted.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <time.h>
+
+#include "kernel/fork.h"
+#include "kernel/python/module.h"
+#include "kernel/worker.h"
+#include "kernel/zygote.h"
+
+static struct timespec loaded_at; /* anything read later is younger than this */
+
+static PyObject *raise_errno(int code)
+{
+    errno = -code;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static PyObject *parts_of(const struct rf_frame *frame)
+{
+    PyObject *list = PyList_New((Py_ssize_t)frame->n_parts);
+    for (size_t i = 0; list && i < frame->n_parts; i++) {
+        PyObject *part = PyBytes_FromStringAndSize((const char *)frame->parts[i].data,
+                                                   (Py_ssize_t)frame->parts[i].len);
+        if (!part || PyList_SetItem(list, (Py_ssize_t)i, part))
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+PyDoc_STRVAR(recv_doc,
+             "recv(timeout_ms=-1) -> (type, request_id, [bytes, ...]) or None on timeout\n\n"
+             "The next message of the gateway (ringfence/worker.h).  Raises EOFError when the\n"
+             "gateway is gone, and whatever a signal handler raises; no message is lost then.");
+
+static PyObject *py_recv(PyObject *self, PyObject *args)
+{
+    int timeout_ms = -1;
+    if (!PyArg_ParseTuple(args, "|i:recv", &timeout_ms))
+        return NULL;
+    for (;;) {
+        struct rf_frame frame;
+        int r;
+        Py_BEGIN_ALLOW_THREADS;
+        r = rf_worker_recv(timeout_ms, &frame);
+        Py_END_ALLOW_THREADS;
+        if (r == 1) {
+            PyObject *parts = parts_of(&frame);
+            return parts ? Py_BuildValue("(iKN)", (int)frame.type,
+                                         (unsigned long long)frame.request_id, parts)
+                         : NULL;
+        }
+        if (r == -ETIME)
+            Py_RETURN_NONE;
+        if (r == 0) {
+            PyErr_SetString(PyExc_EOFError, "the gateway closed the worker's socket");
+            return NULL;
+        }
+        if (r != -EINTR)
+            return raise_errno(r);
+        if (PyErr_CheckSignals())
+            return NULL;
+    }
+}
+
+PyDoc_STRVAR(send_doc,
+             "send(type, request_id, parts)\n\n"
+             "Sends one message; parts is a sequence of bytes-like objects.  Atomic against\n"
+             "other threads; ordered after what was written to fd 1 and 2.  Does nothing in a\n"
+             "process that is not the worker.");
+
+static void release_views(Py_buffer *views, Py_ssize_t n)
+{
+    while (n-- > 0)
+        PyBuffer_Release(&views[n]);
+    PyMem_Free(views);
+}
+
+/* The parts as borrowed views; *ret_n of them. */
+static Py_buffer *views_of(PyObject *parts, Py_ssize_t *ret_n)
+{
+    Py_ssize_t n = PySequence_Size(parts);
+    if (n < 0)
+        return NULL;
+    if (n > (Py_ssize_t)RF_WORKER_PARTS_MAX) {
+        PyErr_Format(PyExc_ValueError, "a message has at most %u parts, not %zd",
+                     RF_WORKER_PARTS_MAX, n);
+        return NULL;
+    }
+    Py_buffer *views = PyMem_Calloc((size_t)n + 1, sizeof(*views));
+    if (!views) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *part = PySequence_GetItem(parts, i);
+        int r = part ? PyObject_GetBuffer(part, &views[i], PyBUF_C_CONTIGUOUS) : -1;
+        Py_XDECREF(part);
+        if (r) {
+            release_views(views, i);
+            return NULL;
+        }
+    }
+    *ret_n = n;
+    return views;
+}
+
+static PyObject *py_send(PyObject *self, PyObject *args)
+{
+    int type;
+    unsigned long long request_id;
+    PyObject *parts;
+    Py_ssize_t n = 0;
+    if (!PyArg_ParseTuple(args, "iKO:send", &type, &request_id, &parts))
+        return NULL;
+    Py_buffer *views = views_of(parts, &n);
+    if (!views)
+        return NULL;
+    struct rf_bytes slices[RF_WORKER_PARTS_MAX];
+    for (Py_ssize_t i = 0; i < n; i++)
+        slices[i] = (struct rf_bytes){views[i].buf, (size_t)views[i].len};
+    int r;
+    Py_BEGIN_ALLOW_THREADS;
+    r = rf_worker_send((uint8_t)type, request_id, slices, (size_t)n);
+    Py_END_ALLOW_THREADS;
+    release_views(views, n);
+    if (r == -EMSGSIZE) {
+        PyErr_Format(PyExc_ValueError, "the message is larger than %u bytes (RF_WORKER_MESSAGE_MAX)",
+                     RF_WORKER_MESSAGE_MAX);
+        return NULL;
+    }
+    if (r && r != -ECHILD)
+        return raise_errno(r);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(stream_write_doc,
+             "stream_write(fd, text, request_id)\n\n"
+             "Sends text for sys.stdout (fd 1) or sys.stderr (fd 2), in program order with what\n"
+             "is written to these descriptors.  Lone surrogates become '?'.");
+
+static PyObject *py_stream_write(PyObject *self, PyObject *args)
+{
+    int fd;
+    unsigned long long request_id;
+    PyObject *text;
+    if (!PyArg_ParseTuple(args, "iUK:stream_write", &fd, &text, &request_id))
+        return NULL;
+    Py_ssize_t n;
+    PyObject *encoded = NULL;
+    const char *utf8 = PyUnicode_AsUTF8AndSize(text, &n);
+    if (!utf8) {
+        PyErr_Clear();
+        encoded = PyUnicode_AsEncodedString(text, "utf-8", "replace");
+        if (!encoded || PyBytes_AsStringAndSize(encoded, (char **)&utf8, &n)) {
+            Py_XDECREF(encoded);
+            return NULL;
+        }
+    }
+    int r;
+    Py_BEGIN_ALLOW_THREADS;
+    r = rf_worker_stream(fd, request_id, (struct rf_bytes){(const uint8_t *)utf8, (size_t)n});
+    Py_END_ALLOW_THREADS;
+    Py_XDECREF(encoded);
+    if (r)
+        return raise_errno(r);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(fileno_doc, "fileno() -> the descriptor of the worker's socket");
+
+static PyObject *py_fileno(PyObject *self, PyObject *unused)
+{
+    return PyLong_FromLong(RF_WORKER_SOCKET);
+}
+
+PyDoc_STRVAR(is_worker_doc,
+             "is_worker() -> bool: False in a child that user code forked");
+
+static PyObject *py_is_worker(PyObject *self, PyObject *unused)
+{
+    return PyBool_FromLong(rf_generation() != 0);
+}
+
+PyDoc_STRVAR(checkpoint_doc,
+             "checkpoint(checkpoint_id) -> None or the generation\n\n"
+             "Makes a checkpoint with the descriptor that came with the newest message.  None in\n"
+             "the worker; the generation (int) in a process resumed from the checkpoint.");
+
+static PyObject *py_checkpoint(PyObject *self, PyObject *args)
+{
+    unsigned long long id;
+    if (!PyArg_ParseTuple(args, "K:checkpoint", &id))
+        return NULL;
+    int control = rf_worker_take_fd();
+    if (control < 0) {
+        PyErr_SetString(PyExc_RuntimeError, "no descriptor came with the checkpoint request");
+        return NULL;
+    }
+    PyOS_BeforeFork();
+    int64_t generation = rf_worker_checkpoint(id, control);
+    if (generation > 0) {
+        PyOS_AfterFork_Child();
+        return PyLong_FromLongLong(generation);
+    }
+    PyOS_AfterFork_Parent();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(zygote_serve_doc,
+             "zygote_serve(fd, direct, keeper_path, idle_seconds, preload, watch) -> dict\n\n"
+             "Serves spawn requests on a listening (or, with direct, connected) socket.  Returns\n"
+             "in each new worker: generation (int), environ (bytes, NUL-separated), cwd (bytes),\n"
+             "argv (list of str), crash_fd (int).  In the zygote it ends in SystemExit.");
+
+static const char **paths_of(PyObject *list, Py_ssize_t *ret_n)
+{
+    Py_ssize_t n = PyList_Size(list);
+    if (n < 0)
+        return NULL;
+    const char **paths = PyMem_Calloc((size_t)n + 1, sizeof(*paths));
+    for (Py_ssize_t i = 0; paths && i < n; i++) {
+        paths[i] = PyBytes_AsString(PyList_GetItem(list, i));
+        if (!paths[i]) {
+            PyMem_Free(paths);
+            return NULL;
+        }
+    }
+    if (!paths)
+        PyErr_NoMemory();
+    *ret_n = n;
+    return paths;
+}
+
+static PyObject *strings_of(const struct rf_buf *text)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t at = 0; list && at < text->len;) {
+        const char *start = (const char *)text->data + at;
+        size_t n = strnlen(start, text->len - at);
+        PyObject *item = PyUnicode_DecodeFSDefaultAndSize(start, (Py_ssize_t)n);
+        if (!item || PyList_Append(list, item))
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+        at += n + 1;
+    }
+    return list;
+}
+
+static PyObject *describe(const struct rf_spawn *spawn)
+{
+    PyObject *argv = strings_of(&spawn->argv);
+    if (!argv)
+        return NULL;
+    return Py_BuildValue("{s:K,s:y#,s:y#,s:N,s:i}", "generation",
+                         (unsigned long long)spawn->generation, "environ",
+                         (const char *)spawn->environ.data, (Py_ssize_t)spawn->environ.len, "cwd",
+                         (const char *)spawn->cwd.data, (Py_ssize_t)spawn->cwd.len, "argv", argv,
+                         "crash_fd", (int)RF_WORKER_CRASH);
+}
+
+static PyObject *py_zygote_serve(PyObject *self, PyObject *args)
+{
+    struct rf_zygote_options options = {.before_fork = PyOS_BeforeFork,
+                                        .after_fork_parent = PyOS_AfterFork_Parent,
+                                        .after_fork_child = PyOS_AfterFork_Child,
+                                        .since = loaded_at};
+    int direct;
+    PyObject *watch;
+    Py_ssize_t n = 0;
+    if (!PyArg_ParseTuple(args, "ipyisO:zygote_serve", &options.fd, &direct, &options.keeper_path,
+                          &options.idle_s, &options.preload, &watch))
+        return NULL;
+    options.direct = direct != 0;
+    const char **paths = paths_of(watch, &n);
+    if (!paths)
+        return NULL;
+    options.watch = paths;
+    options.n_watch = (size_t)n;
+    struct rf_spawn spawn = {0};
+    int r = rf_zygote_serve(&options, &spawn);
+    PyMem_Free(paths);
+    if (r == 1) {
+        PyObject *description = describe(&spawn);
+        rf_spawn_deinit(&spawn);
+        return description;
+    }
+    if (r < 0)
+        return raise_errno(r);
+    PyErr_SetObject(PyExc_SystemExit, NULL);
+    return NULL;
+}
+
+static PyMethodDef methods[] = {
+    {"recv", py_recv, METH_VARARGS, recv_doc},
+    {"send", py_send, METH_VARARGS, send_doc},
+    {"stream_write", py_stream_write, METH_VARARGS, stream_write_doc},
+    {"fileno", py_fileno, METH_NOARGS, fileno_doc},
+    {"is_worker", py_is_worker, METH_NOARGS, is_worker_doc},
+    {"checkpoint", py_checkpoint, METH_VARARGS, checkpoint_doc},
+    {"zygote_serve", py_zygote_serve, METH_VARARGS, zygote_serve_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_ringfence",
+    .m_doc = "The worker's end of Ringfence's worker protocol (docs/worker-protocol.md).",
+    .m_size = -1,
+    .m_methods = methods,
+};
+
+static const struct {
+    const char *name;
+    int value;
+} constants[] = {
+    {"MSG_REQUEST", RF_MSG_REQUEST},
+    {"MSG_INPUT_REPLY", RF_MSG_INPUT_REPLY},
+    {"MSG_CHECKPOINT", RF_MSG_CHECKPOINT},
+    {"MSG_EXIT", RF_MSG_EXIT},
+    {"MSG_HELLO", RF_MSG_HELLO},
+    {"MSG_REPLY", RF_MSG_REPLY},
+    {"MSG_PUBLISH", RF_MSG_PUBLISH},
+    {"MSG_STREAM", RF_MSG_STREAM},
+    {"MSG_INPUT_REQUEST", RF_MSG_INPUT_REQUEST},
+};
+
+PyMODINIT_FUNC PyInit__ringfence(void)
+{
+    clock_gettime(CLOCK_REALTIME, &loaded_at);
+    PyObject *module = PyModule_Create(&definition);
+    for (size_t i = 0; module && i < sizeof(constants) / sizeof(*constants); i++)
+        if (PyModule_AddIntConstant(module, constants[i].name, constants[i].value))
+            Py_CLEAR(module);
+    return module;
+}

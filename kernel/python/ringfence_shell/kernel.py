@@ -1,0 +1,131 @@
+"""get_ipython().kernel: what libraries expect of ipykernel's kernel object.
+
+Small on purpose: every attribute here works; what is missing raises
+AttributeError.  The kernel that clients talk to is the gateway's.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from functools import cached_property
+from typing import Any
+
+from . import comms, request, wire
+
+
+class IOPubSocket:
+    """Stands for the iopub socket in session.send() and send_response()."""
+
+
+class Session:
+    """The part of jupyter_client's Session that user code sends output with."""
+
+    @cached_property
+    def session(self) -> str:
+        """An id of its own for each worker: not made in the zygote."""
+        return uuid.uuid4().hex
+
+    def msg(
+        self,
+        msg_type: str,
+        content: dict[str, Any] | None = None,
+        parent: dict[str, Any] | None = None,
+        header: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """A message dict; the gateway makes the header that clients see."""
+        header = header or {"msg_id": uuid.uuid4().hex, "msg_type": msg_type}
+        return {
+            "header": header,
+            "msg_id": header["msg_id"],
+            "msg_type": header["msg_type"],
+            "parent_header": (parent or {}).get("header", parent or {}),
+            "content": content or {},
+            "metadata": metadata or {},
+        }
+
+    def send(
+        self,
+        stream: Any,
+        msg_or_type: Any,
+        content: dict[str, Any] | None = None,
+        parent: dict[str, Any] | None = None,
+        ident: Any = None,
+        buffers: Any = None,
+        track: bool = False,
+        header: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Publishes a message on iopub; ValueError for any other socket."""
+        if not isinstance(stream, IOPubSocket):
+            raise ValueError("only kernel.iopub_socket can be sent to")
+        if isinstance(msg_or_type, dict):
+            message = msg_or_type
+            parent = parent or message.get("parent_header")
+        else:
+            message = self.msg(msg_or_type, content, parent, header, metadata)
+        topic = ident[0] if isinstance(ident, (list, tuple)) and ident else ident
+        wire.publish(
+            request.find(parent).id,
+            message["header"]["msg_type"],
+            message["content"],
+            metadata=message.get("metadata"),
+            topic=topic.encode() if isinstance(topic, str) else topic,
+            buffers=buffers or message.get("buffers") or (),
+        )
+        return message
+
+
+class Kernel:
+    """One per shell."""
+
+    implementation = "ipython"
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.session = Session()
+        self.iopub_socket = IOPubSocket()
+        self.log = logging.getLogger("ringfence.kernel")
+        self._parent_ident = {"shell": b"", "control": b""}
+        comms.Comm.kernel = self
+
+    @property
+    def comm_manager(self) -> Any:
+        return comms.manager()
+
+    @property
+    def user_ns(self) -> dict[str, Any]:
+        return self.shell.user_ns
+
+    def get_parent(self, channel: str | None = None) -> dict[str, Any]:
+        """The request that output of the calling code belongs to, as a message dict."""
+        return request.current().message()
+
+    def set_parent(self, ident: Any, parent: dict[str, Any], channel: str = "shell") -> None:
+        """Output of this context belongs to `parent` from now on, if it is known."""
+        request.set_current(request.find(parent))
+
+    def send_response(
+        self,
+        stream: Any,
+        msg_or_type: Any,
+        content: dict[str, Any] | None = None,
+        ident: Any = None,
+        buffers: Any = None,
+        track: bool = False,
+        header: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        channel: str | None = None,
+    ) -> dict[str, Any]:
+        """Publishes a message as output of the current request."""
+        return self.session.send(
+            stream,
+            msg_or_type,
+            content,
+            self.get_parent(),
+            ident,
+            buffers,
+            header=header,
+            metadata=metadata,
+        )

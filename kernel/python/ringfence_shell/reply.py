@@ -1,0 +1,49 @@
+"""What a request is answered with: the parts of RF_MSG_REPLY."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import _ringfence
+
+from . import wire
+from .request import Request
+from .shell import text_of
+
+
+@dataclass(slots=True)
+class Reply:
+    """`content` has "status"; `source` and `text` are for the history."""
+
+    content: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    source: str = ""  # the cell as it was compiled
+    text: str = ""  # text/plain of its result
+
+
+def error(exc: BaseException, **more: Any) -> Reply:
+    """A reply that says what was raised (spec: Request-Reply)."""
+    content = {
+        "status": "error",
+        "ename": type(exc).__name__,
+        "evalue": text_of(exc),
+        "traceback": [],
+    }
+    return Reply(content | more)
+
+
+def send(request: Request, reply: Reply) -> None:
+    """Sends the reply, or an error reply if it cannot be written or is too large."""
+    try:
+        parts = _parts(reply)
+        _ringfence.send(_ringfence.MSG_REPLY, request.id, parts)
+    except (TypeError, ValueError) as exc:
+        count = {"execution_count": request.execution_count}
+        parts = _parts(error(exc, **count if request.msg_type == "execute_request" else {}))
+        _ringfence.send(_ringfence.MSG_REPLY, request.id, parts)
+
+
+def _parts(reply: Reply) -> list[bytes]:
+    metadata = wire.dumps(reply.metadata) if reply.metadata else wire.EMPTY
+    return [wire.dumps(reply.content), metadata, wire.utf8(reply.source), wire.utf8(reply.text)]

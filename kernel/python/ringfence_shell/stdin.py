@@ -1,0 +1,101 @@
+"""input() and getpass() through the client (spec: Messages on the stdin channel)."""
+
+from __future__ import annotations
+
+import builtins
+import getpass
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import _ringfence
+from IPython.core.error import StdinNotImplementedError
+
+from . import request, wire
+
+_POLL_MS = 50  # how long a thread other than the main one holds the socket at a time
+
+Message = tuple[int, int, list[bytes]]
+
+
+class Stdin:
+    """Asks the client for text while a cell runs.
+
+    `queue` is the worker's: what arrives meanwhile and is no answer goes there.
+    """
+
+    def __init__(self, queue: deque[Message]) -> None:
+        self._queue = queue
+        self._allowed = False
+        self._running = False
+        self._socket = threading.RLock()  # who waits for an answer
+
+    @contextmanager
+    def during(self, allowed: bool) -> Iterator[None]:
+        """Puts our functions in the place of Python's while a cell runs."""
+        saved = builtins.input, getpass.getpass
+        self._allowed, self._running = allowed, True
+        builtins.input, getpass.getpass = self.input, self.getpass
+        try:
+            yield
+        finally:
+            builtins.input, getpass.getpass = saved
+            with self._socket:  # a thread that waits for an answer gives up first
+                self._running = False
+
+    def input(self, prompt: object = "", /) -> str:
+        """Python's input(): EOFError if the client says so, KeyboardInterrupt,
+        StdinNotImplementedError if the client takes no input requests."""
+        return self._ask("input", str(prompt), password=False)
+
+    def getpass(self, prompt: str = "Password: ", stream: Any = None, **kwargs: Any) -> str:
+        """Python's getpass.getpass(); stream and echo_char have no meaning here."""
+        return self._ask("getpass", str(prompt), password=True)
+
+    def _ask(self, function: str, prompt: str, password: bool) -> str:
+        if not self._allowed:
+            raise StdinNotImplementedError(
+                f"{function} was called, but this frontend does not support input requests."
+            )
+        with self._socket:
+            self._drop_stale()
+            content = wire.dumps({"prompt": prompt, "password": password})
+            request_id = request.current_id()
+            _ringfence.send(_ringfence.MSG_INPUT_REQUEST, request_id, [content])
+        value = self._answer(request_id)
+        if value == "\x04":
+            raise EOFError
+        return value
+
+    def _drop_stale(self) -> None:
+        """Drops answers to questions that were interrupted."""
+        while (message := _ringfence.recv(0)) is not None:
+            if message[0] != _ringfence.MSG_INPUT_REPLY:
+                self._queue.append(message)
+
+    def _answer(self, request_id: int) -> str:
+        main = threading.current_thread() is threading.main_thread()
+        while True:
+            with self._socket:
+                if not self._running:
+                    raise EOFError("the cell that asked for input has ended")
+                message = _ringfence.recv(-1 if main else _POLL_MS)
+            if message is None:
+                continue
+            kind, about, parts = message
+            if kind != _ringfence.MSG_INPUT_REPLY:
+                self._queue.append(message)
+                if kind == _ringfence.MSG_EXIT:
+                    raise KeyboardInterrupt("the kernel is shutting down")
+            elif about == request_id:
+                return _value(parts)
+
+
+def _value(parts: list[bytes]) -> str:
+    try:
+        value = wire.loads_object(parts[0]).get("value", "")
+    except (IndexError, ValueError):
+        return ""
+    return value if isinstance(value, str) else str(value)

@@ -1,0 +1,131 @@
+"""JSON and messages of the worker protocol (include/ringfence/worker.h).
+
+Reading is lenient as jupyter_client's reader is: bytes that are no UTF-8 are
+replaced, NaN and lone surrogates pass.  Writing is strict: what goes out is
+always valid UTF-8 and JSON of RFC 8259, since the gateway and browsers read it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import numbers
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timezone
+from typing import Any
+
+import _ringfence
+
+EMPTY = b"{}"
+
+codecs.register_error("ringfence.mend", lambda e: ("\ufffd" * (e.end - e.start), e.end))
+
+
+def utf8(text: str) -> bytes:
+    """UTF-8 of `text`; a lone surrogate becomes U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "ringfence.mend")
+
+
+def iso_date(moment: datetime) -> str:
+    """ISO 8601 with microseconds and a zone; a naive date is local time."""
+    if moment.tzinfo is None:
+        moment = moment.astimezone()
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def iso_now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def _default(value: object) -> Any:
+    """What json cannot write itself, in JSON's own types; TypeError if that cannot be."""
+    if isinstance(value, datetime):
+        return iso_date(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return b64encode(value).decode("ascii")
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        return number if math.isfinite(number) else repr(number)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Iterable):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON: {value!r:.100}")
+
+
+def _clean(value: object) -> Any:
+    """A copy without NaN, infinities (their repr instead) and keys that are no str."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(float(value))
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else str(key): _clean(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(v) for v in value]
+    return _clean(_default(value))
+
+
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_default
+).encode
+
+
+def dumps(value: object) -> bytes:
+    """`value` as JSON.  ValueError or TypeError when it cannot be written."""
+    try:
+        return utf8(_encode(value))
+    except (TypeError, ValueError):
+        pass
+    try:
+        return utf8(_encode(_clean(value)))
+    except RecursionError:
+        raise ValueError("the value contains itself or is nested too deep for JSON") from None
+
+
+def loads_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in `data`.  ValueError when it is none."""
+    if data == EMPTY:
+        return {}
+    try:
+        value = json.loads(data.decode("utf-8", "replace"))
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def publish(
+    request_id: int,
+    msg_type: str,
+    content: Mapping[str, Any],
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    topic: bytes | None = None,
+    buffers: Sequence[Any] = (),
+) -> None:
+    """Sends one message for iopub as output of the request `request_id`."""
+    parts = [
+        msg_type.encode(),
+        topic or msg_type.encode(),
+        dumps(metadata) if metadata else EMPTY,
+        dumps(content),
+    ]
+    parts.extend(contiguous(buffer) for buffer in buffers)
+    _ringfence.send(_ringfence.MSG_PUBLISH, request_id, parts)
+
+
+def contiguous(buffer: Any) -> Any:
+    """`buffer` itself, or its bytes when its memory is not one block."""
+    view = memoryview(buffer)
+    return buffer if view.c_contiguous else view.tobytes()

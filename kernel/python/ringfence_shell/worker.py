@@ -1,0 +1,250 @@
+"""The main loop of a worker: takes messages of the gateway until EXIT or its end.
+
+Runs in the main thread of each process that zygote_serve() returns in.  For
+every REQUEST there is exactly one REPLY, whatever the handler or user code
+does; SIGINT never ends the loop (interrupt.py).
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import traceback
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import _ringfence
+
+from . import config, handlers, hygiene, pools, reply, request, wire
+from .execute import execute, leave_child
+from .interrupt import Interrupts
+from .loop import CellLoop
+from .reply import Reply
+from .request import Request
+from .stdin import Message, Stdin
+
+_DOCS = (
+    ("Python Reference", "https://docs.python.org/{0}.{1}"),
+    ("IPython Reference", "https://ipython.readthedocs.io/en/stable/"),
+    ("NumPy Reference", "https://numpy.org/doc/stable/reference/"),
+    ("SciPy Reference", "https://docs.scipy.org/doc/scipy/reference/"),
+    ("Matplotlib Reference", "https://matplotlib.org/stable/contents.html"),
+    ("SymPy Reference", "https://docs.sympy.org/latest/"),
+    ("pandas Reference", "https://pandas.pydata.org/docs/"),
+)
+
+
+def kernel_info(banner: str) -> bytes:
+    """What HELLO tells of this kernel, as JSON (spec: Kernel info)."""
+    import IPython
+
+    info = {
+        "implementation": "ipython",
+        "implementation_version": IPython.__version__,
+        "language_info": {
+            "name": "python",
+            "version": sys.version.split()[0],
+            "mimetype": "text/x-python",
+            "codemirror_mode": {"name": "ipython", "version": sys.version_info[0]},
+            "pygments_lexer": "ipython3",
+            "nbconvert_exporter": "python",
+            "file_extension": ".py",
+        },
+        "banner": banner,
+        "help_links": [{"text": t, "url": u.format(*sys.version_info)} for t, u in _DOCS],
+    }
+    return wire.dumps(info)
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What the zygote made for its workers."""
+
+    shell: Any
+    notes: list[str]  # lines for the banner
+    libraries: list[tuple[str, str]]  # of pools.loaded_libraries()
+    info: bytes  # kernel_info() of the shell, as long as nobody configures it
+
+    @classmethod
+    def of(cls, shell: Any, notes: list[str]) -> Inherited:
+        return cls(shell, notes, pools.loaded_libraries(), kernel_info(banner(shell, notes)))
+
+
+def banner(shell: Any, notes: list[str]) -> str:
+    return "\n".join([shell.banner.rstrip("\n"), *notes]) + "\n"
+
+
+class Worker:
+    """One process that runs cells."""
+
+    def __init__(self, inherited: Inherited) -> None:
+        self._inherited = inherited
+        self._info = inherited.info
+        self._libraries = inherited.libraries  # until they have their threads
+        self.shell = inherited.shell
+        self.queue: deque[Message] = deque()  # messages that came during input()
+        self.stdin = Stdin(self.queue)
+        self.interrupts = Interrupts()
+        self.loop = CellLoop(self.interrupts)
+        self._messages = {
+            _ringfence.MSG_REQUEST: self._on_request,
+            _ringfence.MSG_CHECKPOINT: self._on_checkpoint,
+            _ringfence.MSG_EXIT: self._on_exit,
+        }
+
+    # -- start ----------------------------------------------------------------
+
+    def start(self, spawned: dict[str, Any]) -> None:
+        """Becomes the worker that `spawned` (of zygote_serve) describes, up to HELLO."""
+        self.interrupts.install()
+        faulthandler.enable(file=spawned["crash_fd"], all_threads=True)
+        hygiene.apply_environment(spawned["environ"])
+        hygiene.reseed()
+        sys.argv = [""]
+        self._configure(config.Startup(spawned["argv"]))
+        self._hello(spawned["generation"])
+
+    def _configure(self, startup: config.Startup) -> None:
+        if startup.includes_cwd():
+            _put_cwd_on_path()
+        shell = startup.shell_for(self.shell)
+        if shell is not self.shell:
+            self.shell = shell
+            self._info = kernel_info(banner(shell, self._inherited.notes))
+        if session := os.environ.get("JPY_SESSION_NAME"):
+            shell.user_ns["__session__"] = session
+        startup.run(shell)
+
+    def _hello(self, generation: int) -> None:
+        _ringfence.send(_ringfence.MSG_HELLO, generation, [b"%d" % os.getpid(), self._info])
+
+    # -- messages -------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Until EXIT, or until the gateway is gone."""
+        self.loop.get()  # while the gateway is busy with HELLO
+        going = True
+        while going:
+            try:
+                going = self._step()
+            except KeyboardInterrupt:
+                pass  # from the edge of a request that has its reply
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                going = False
+            if not _ringfence.is_worker():
+                leave_child(None)
+        self.interrupts.disarm()
+
+    def _step(self) -> bool:
+        """Takes one message; False after EXIT."""
+        if self.queue:
+            kind, about, parts = self.queue.popleft()
+        else:
+            self.loop.wait()
+            if not _ringfence.is_worker():
+                return True
+            kind, about, parts = _ringfence.recv(-1)
+        if kind != _ringfence.MSG_REQUEST:
+            self.interrupts.drop()
+        act = self._messages.get(kind)  # a stale INPUT_REPLY finds nobody
+        return act is None or act(about, parts)
+
+    def _on_exit(self, about: int, parts: list[bytes]) -> bool:
+        return False
+
+    def _on_checkpoint(self, checkpoint_id: int, parts: list[bytes]) -> bool:
+        hygiene.flush_files()
+        generation = _ringfence.checkpoint(checkpoint_id)
+        if generation is not None:
+            self._resume(generation)
+        return True
+
+    def _resume(self, generation: int) -> None:
+        """This process goes on from a checkpoint, perhaps much later."""
+        self.queue.clear()
+        hygiene.reseed()
+        self.loop.renew()
+        self.interrupts.install()
+        self._hello(generation)
+
+    # -- requests -------------------------------------------------------------
+
+    def _on_request(self, request_id: int, parts: list[bytes]) -> bool:
+        self.interrupts.take()
+        try:
+            asked = Request(request_id, parts)
+        except ValueError as exc:
+            asked = Request(request_id, [b"", b"0", wire.EMPTY, wire.EMPTY, wire.EMPTY])
+            asked.reply = reply.error(exc)
+        try:
+            if asked.reply is None:
+                self.loop.run(self._answer(asked))
+        except BaseException as exc:
+            self._at_edge(asked, exc)
+        try:
+            self.interrupts.disarm()
+        except KeyboardInterrupt:
+            self.interrupts.disarm()
+        if not _ringfence.is_worker():
+            leave_child(None)
+        reply.send(asked, asked.reply)
+        return True
+
+    def _at_edge(self, asked: Request, exc: BaseException) -> None:
+        """Something left the handler: an interrupt at its edge, or a cancelled task."""
+        if asked.reply is None:
+            more = {"execution_count": asked.execution_count, "user_expressions": {}}
+            asked.reply = reply.error(exc, **more)
+
+    async def _answer(self, asked: Request) -> None:
+        request.enter(asked)
+        try:
+            if asked.msg_type == "execute_request":
+                asked.reply = await execute(self, asked)
+            else:
+                asked.reply = self._handle(asked)
+        except Exception as exc:
+            self.interrupts.disarm()
+            traceback.print_exc()
+            asked.reply = reply.error(exc, execution_count=asked.execution_count)
+
+    def _handle(self, asked: Request) -> Reply:
+        handler = handlers.HANDLERS.get(asked.msg_type)
+        if handler is None:
+            return reply.error(NotImplementedError(f"message type {asked.msg_type!r}"))
+        try:
+            self.interrupts.arm()
+            return Reply(handler(self, asked))
+        except (Exception, KeyboardInterrupt) as exc:
+            self.interrupts.disarm()
+            return reply.error(exc)
+        finally:
+            self.interrupts.disarm()
+
+    def before_cell(self) -> None:
+        """What a worker that never runs a cell need not pay for."""
+        if self._libraries:
+            libraries, self._libraries = self._libraries, []
+            pools.restore(libraries, os.environ)
+
+
+def _put_cwd_on_path() -> None:
+    """'' on sys.path behind the standard library, as IPython has it."""
+    if "" in sys.path:
+        return
+    for index, path in enumerate(sys.path):
+        if os.path.basename(path) in ("site-packages", "dist-packages"):
+            break
+    else:
+        index = 0
+    sys.path.insert(index, "")
+
+
+def main(spawned: dict[str, Any], inherited: Inherited) -> None:
+    """Runs a worker to its end; the caller then ends the interpreter the normal way."""
+    worker = Worker(inherited)
+    worker.start(spawned)
+    worker.serve()
+    worker.loop.close()

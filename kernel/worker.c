@@ -1,0 +1,288 @@
+/* See worker.h. */
+#include "kernel/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernel/fork.h"
+
+#define STREAM_PIECE (256u << 10) /* text in one message */
+#define FENCE_TIMEOUT_MS 2000     /* a gateway that is stopped must not stop the cell for ever */
+
+static pthread_mutex_t sending = PTHREAD_MUTEX_INITIALIZER;
+static struct rf_frame_reader reader;
+static uint8_t packet[RF_PACKET_MAX];
+static int passed_fd = -1;
+
+/* Where each descriptor of enum rf_worker_fd goes. */
+static const struct {
+    int number;
+    int flags;
+} places[RF_FD_COUNT] = {
+    [RF_FD_SOCKET] = {RF_WORKER_SOCKET, O_CLOEXEC}, [RF_FD_STDOUT] = {1, 0},
+    [RF_FD_STDERR] = {2, 0},                        [RF_FD_FENCE] = {RF_WORKER_FENCE, O_CLOEXEC},
+    [RF_FD_CRASH] = {RF_WORKER_CRASH, O_CLOEXEC},
+};
+
+static int place_fds(const int fds[RF_FD_COUNT])
+{
+    int high[RF_FD_COUNT]; /* out of the way of the places first */
+    for (int i = 0; i < RF_FD_COUNT; i++) {
+        high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 64);
+        if (high[i] < 0)
+            return -errno;
+    }
+    for (int i = 0; i < RF_FD_COUNT; i++)
+        close(fds[i]);
+    for (int i = 0; i < RF_FD_COUNT; i++) {
+        if (dup3(high[i], places[i].number, places[i].flags) < 0)
+            return -errno;
+        close(high[i]);
+    }
+    return 0;
+}
+
+int rf_worker_install(const int fds[RF_FD_COUNT], uint64_t generation)
+{
+    int r = place_fds(fds);
+    if (r)
+        return r;
+    setsid();
+    prctl(PR_SET_NAME, "ringfence-worker");
+    rf_frame_reader_deinit(&reader);
+    passed_fd = -1;
+    sending = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* a thread may have held it at the fork */
+    return rf_generation_set(generation);
+}
+
+static bool pipe_holds_bytes(int fd)
+{
+    int n = 0;
+    return !ioctl(fd, FIONREAD, &n) && n > 0;
+}
+
+/* Two channels have no common order.  So before text or a message goes over
+ * the socket, what lies in the pipes must have been read: the gateway does so
+ * when it comes to the fence, and says so on the eventfd.  (The other way
+ * round needs nothing: the gateway reads the socket before the pipes.) */
+static int fence(void)
+{
+    if (!pipe_holds_bytes(1) && !pipe_holds_bytes(2))
+        return 0;
+    uint64_t count;
+    while (read(RF_WORKER_FENCE, &count, sizeof(count)) < 0 && errno == EINTR)
+        ; /* an answer that came too late for an earlier fence */
+    int r = rf_frame_send(RF_WORKER_SOCKET, RF_MSG_FENCE, 0, NULL, 0, NULL, 0);
+    if (r)
+        return r;
+    struct timespec began, now;
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    for (;;) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        long left = FENCE_TIMEOUT_MS - (now.tv_sec - began.tv_sec) * 1000 -
+                    (now.tv_nsec - began.tv_nsec) / 1000000;
+        struct pollfd wait = {RF_WORKER_FENCE, POLLIN, 0};
+        if (left <= 0 || poll(&wait, 1, (int)left) == 0)
+            return 0;
+        if (read(RF_WORKER_FENCE, &count, sizeof(count)) == sizeof(count))
+            return 0;
+    }
+}
+
+static bool is_seen(uint8_t type)
+{
+    return type == RF_MSG_PUBLISH || type == RF_MSG_REPLY || type == RF_MSG_INPUT_REQUEST;
+}
+
+int rf_worker_send(uint8_t type, uint64_t request_id, const struct rf_bytes *parts, size_t n_parts)
+{
+    if (!rf_generation())
+        return -ECHILD;
+    if (is_seen(type)) {
+        fflush(stdout);
+        fflush(stderr);
+    }
+    pthread_mutex_lock(&sending);
+    int r = is_seen(type) ? fence() : 0;
+    if (!r)
+        r = rf_frame_send(RF_WORKER_SOCKET, type, request_id, parts, n_parts, NULL, 0);
+    pthread_mutex_unlock(&sending);
+    return r;
+}
+
+static int write_plainly(int fd, struct rf_bytes text)
+{
+    while (text.len) {
+        ssize_t n = write(fd, text.data, text.len);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0) {
+            text.data += n;
+            text.len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+/* The longest piece that does not cut a UTF-8 sequence. */
+static size_t piece_length(struct rf_bytes text)
+{
+    if (text.len <= STREAM_PIECE)
+        return text.len;
+    size_t n = STREAM_PIECE;
+    while (n > STREAM_PIECE - 4 && (text.data[n] & 0xC0) == 0x80)
+        n--;
+    return n;
+}
+
+int rf_worker_stream(int fd, uint64_t request_id, struct rf_bytes text)
+{
+    if (!rf_generation())
+        return write_plainly(fd, text);
+    struct rf_bytes name = fd == 2 ? RF_BYTES("stderr") : RF_BYTES("stdout");
+    pthread_mutex_lock(&sending);
+    int r = fence();
+    while (!r && text.len) {
+        struct rf_bytes parts[2] = {name, {text.data, piece_length(text)}};
+        r = rf_frame_send(RF_WORKER_SOCKET, RF_MSG_STREAM, request_id, parts, 2, NULL, 0);
+        text.data += parts[1].len;
+        text.len -= parts[1].len;
+    }
+    pthread_mutex_unlock(&sending);
+    return r;
+}
+
+int rf_worker_take_fd(void)
+{
+    int fd = passed_fd;
+    passed_fd = -1;
+    return fd;
+}
+
+static void keep_one_fd(const struct rf_frame *frame)
+{
+    if (passed_fd >= 0)
+        close(passed_fd);
+    passed_fd = frame->n_fds ? frame->fds[0] : -1;
+    for (size_t i = 1; i < frame->n_fds; i++)
+        close(frame->fds[i]);
+}
+
+int rf_worker_recv(int timeout_ms, struct rf_frame *ret)
+{
+    for (;;) {
+        int r = rf_frame_recv(RF_WORKER_SOCKET, MSG_DONTWAIT, &reader, packet, ret);
+        if (r == 1)
+            keep_one_fd(ret);
+        if (r != -EAGAIN)
+            return r == -ECONNRESET ? 0 : r;
+        struct pollfd wait = {RF_WORKER_SOCKET, POLLIN, 0};
+        int n = poll(&wait, 1, timeout_ms);
+        if (n < 0)
+            return -errno;
+        if (!n)
+            return -ETIME;
+    }
+}
+
+static int64_t microseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static int resume(struct rf_frame *order)
+{
+    if (order->n_fds != RF_FD_COUNT) {
+        for (size_t i = 0; i < order->n_fds; i++)
+            close(order->fds[i]);
+        return -EPROTO;
+    }
+    pid_t twin = rf_fork_sibling();
+    if (!twin) {
+        int r = rf_worker_install(order->fds, order->request_id);
+        if (r)
+            _exit(1);
+        return 1;
+    }
+    for (int i = 0; i < RF_FD_COUNT; i++)
+        close(order->fds[i]);
+    char text[16];
+    int n = snprintf(text, sizeof(text), "%d", twin > 0 ? twin : 0);
+    struct rf_bytes part = {(uint8_t *)text, (size_t)n};
+    return rf_frame_send(RF_WORKER_SOCKET, RF_MSG_RESUMED, order->request_id, &part, 1, NULL, 0);
+}
+
+/* The life of a checkpoint: it sleeps on its control socket, which stands
+ * where the worker's was, and forks when told to.  Returns only in a resumed
+ * worker.  It runs no Python and no exit handlers. */
+static int64_t be_checkpoint(int control)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0 || dup3(control, RF_WORKER_SOCKET, O_CLOEXEC) < 0 || dup3(null, 1, 0) < 0 ||
+        dup3(null, 2, 0) < 0)
+        _exit(1);
+    close(null);
+    close(control);
+    close(RF_WORKER_FENCE);
+    close(RF_WORKER_CRASH);
+    setsid();
+    prctl(PR_SET_NAME, "ringfence-ckpt");
+    struct rf_frame_reader orders = {0};
+    for (;;) {
+        struct rf_frame order;
+        int r = rf_frame_recv(RF_WORKER_SOCKET, 0, &orders, packet, &order);
+        if (r == -EINTR)
+            continue;
+        if (r != 1 || order.type != RF_MSG_RESUME)
+            _exit(0);
+        uint64_t generation = order.request_id;
+        r = resume(&order);
+        if (r == 1) {
+            rf_frame_reader_deinit(&orders);
+            return (int64_t)generation;
+        }
+        if (r)
+            _exit(1);
+    }
+}
+
+static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, unsigned tasks)
+{
+    char pid_text[16], cost_text[24];
+    int pid_len = snprintf(pid_text, sizeof(pid_text), "%d", pid > 0 ? pid : 0);
+    int cost_len = snprintf(cost_text, sizeof(cost_text), "%lld", (long long)cost_us);
+    const char *class = pid <= 0 ? "none" : tasks > 1 ? "crash-only" : "full";
+    const char *reason = pid <= 0    ? strerror(-pid)
+                         : tasks > 1 ? "other threads run; a checkpoint holds only the main one"
+                                     : "";
+    struct rf_bytes parts[4] = {{(uint8_t *)pid_text, (size_t)pid_len},
+                                {(uint8_t *)cost_text, (size_t)cost_len},
+                                rf_bytes_str(class),
+                                rf_bytes_str(reason)};
+    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
+}
+
+int64_t rf_worker_checkpoint(uint64_t id, int control)
+{
+    if (!rf_generation())
+        return -ECHILD;
+    fflush(NULL);
+    int64_t began = microseconds();
+    unsigned tasks = rf_count_tasks();
+    pid_t pid = rf_fork_sibling();
+    if (!pid)
+        return be_checkpoint(control);
+    close(control);
+    tell_checkpoint(id, pid, microseconds() - began, tasks);
+    return pid < 0 ? pid : 0;
+}

@@ -1,0 +1,193 @@
+"""A stand-in for the C module _ringfence, for tests of ringfence_shell without C.
+
+The same functions with the same promises, on a stream socket to the harness
+(shell_harness.py).  A message is "<BQI": type, request id, number of parts;
+then the length of each part as "<I" and the parts.  Run as a program it is a
+zygote: it puts itself in the place of _ringfence and calls the zygote's main.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+
+MSG_REQUEST = 1
+MSG_INPUT_REPLY = 2
+MSG_CHECKPOINT = 3
+MSG_EXIT = 4
+MSG_HELLO = 16
+MSG_REPLY = 17
+MSG_PUBLISH = 18
+MSG_STREAM = 19
+MSG_INPUT_REQUEST = 20
+MSG_CHECKPOINTED = 22
+MSG_TIMING = 99  # of this stand-in alone: ns from the fork to HELLO
+
+SOCKET, CRASH = 60, 61
+HEAD = struct.Struct("<BQI")
+LENGTH = struct.Struct("<I")
+
+_pid = 0  # of the worker
+_served_at = 0
+_lock = threading.Lock()
+_received = bytearray()
+_checkpoints = ""  # folder of their sockets
+
+
+def pack(kind, about, parts):
+    blocks = [bytes(memoryview(part).cast("B")) for part in parts]
+    return b"".join(
+        [HEAD.pack(kind, about, len(blocks)), *(LENGTH.pack(len(b)) for b in blocks), *blocks]
+    )
+
+
+def unpack(data):
+    """(message or None, bytes used)"""
+    if len(data) < HEAD.size:
+        return None, 0
+    kind, about, n = HEAD.unpack_from(data)
+    at = HEAD.size + n * LENGTH.size
+    if len(data) < at:
+        return None, 0
+    lengths = [LENGTH.unpack_from(data, HEAD.size + i * LENGTH.size)[0] for i in range(n)]
+    if len(data) < at + sum(lengths):
+        return None, 0
+    parts = []
+    for length in lengths:
+        parts.append(bytes(data[at : at + length]))
+        at += length
+    return (kind, about, parts), at
+
+
+def recv(timeout_ms=-1):
+    deadline = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
+    while True:
+        message, used = unpack(_received)
+        if message is not None:
+            del _received[:used]
+            return message
+        wait = None if deadline is None else max(0, deadline - time.monotonic())
+        if not select.select([SOCKET], [], [], wait)[0]:
+            return None
+        chunk = os.read(SOCKET, 1 << 20)
+        if not chunk:
+            raise EOFError("the gateway closed the worker's socket")
+        _received.extend(chunk)
+
+
+def fileno():
+    return SOCKET
+
+
+def is_worker():
+    return os.getpid() == _pid
+
+
+def send(kind, about, parts):
+    if not is_worker():
+        return
+    if kind == MSG_HELLO and _served_at:
+        spent = time.perf_counter_ns() - _served_at
+        _write(pack(MSG_TIMING, 0, [str(spent).encode()]))
+    _write(pack(kind, about, parts))
+
+
+def _write(data):
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with _lock:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(SOCKET, view) :]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def stream_write(fd, text, about):
+    if not isinstance(text, str):
+        raise TypeError("text must be str")
+    data = text.encode("utf-8", "replace")
+    if is_worker():
+        _write(pack(MSG_STREAM, about, [b"stdout" if fd == 1 else b"stderr", data]))
+    else:
+        os.write(fd, data)
+
+
+def checkpoint(checkpoint_id):
+    """The copy listens on a socket in the checkpoints' folder; each connection
+    brings 8 bytes of generation and becomes a new worker's socket."""
+    global _pid, _served_at
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.path.join(_checkpoints, str(checkpoint_id)))
+    listener.listen()
+    pid = os.fork()
+    if pid:
+        listener.close()
+        send(MSG_CHECKPOINTED, checkpoint_id, [str(pid).encode(), b"0", b"full", b""])
+        return None
+    os.close(SOCKET)
+    while True:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            break
+        connection.close()
+    os.setsid()
+    _served_at = time.perf_counter_ns()
+    generation = struct.unpack("<Q", connection.recv(8))[0]
+    os.dup2(connection.detach(), SOCKET)
+    listener.close()
+    _received.clear()
+    _pid = os.getpid()
+    return generation
+
+
+def zygote_serve(listen_fd, direct, keeper_path, idle_seconds, preload, watch):
+    global _pid, _served_at, _checkpoints
+    assert isinstance(keeper_path, bytes) and all(isinstance(path, bytes) for path in watch)
+    listener = socket.socket(fileno=listen_fd)
+    while True:
+        connection, _ = listener.accept()
+        data, fds, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+        if not data:
+            sys.exit()
+        asked = json.loads(data)
+        if "wait" in asked:
+            status = os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1])
+            connection.sendall(str(status).encode())
+            connection.close()
+            continue
+        if os.fork() == 0:
+            break
+        connection.close()
+        for fd in fds:
+            os.close(fd)
+    _served_at = time.perf_counter_ns()
+    os.setsid()
+    listener.close()
+    for fd, place in zip((connection.detach(), *fds), (SOCKET, 1, 2, CRASH)):
+        os.dup2(fd, place)
+        os.close(fd)
+    os.chdir(asked["cwd"])
+    _pid, _checkpoints = os.getpid(), asked["checkpoints"]
+    return {
+        "generation": asked["generation"],
+        "environ": "".join(f"{k}={v}\0" for k, v in asked["environ"].items()).encode(),
+        "cwd": asked["cwd"].encode(),
+        "argv": asked["argv"],
+        "crash_fd": CRASH,
+    }
+
+
+if __name__ == "__main__":
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if path not in ("", here)]
+    sys.path.append(os.path.join(here, "..", "..", "kernel", "python"))
+    sys.modules["_ringfence"] = sys.modules["__main__"]
+    from ringfence_shell.zygote import main
+
+    main(sys.argv[1:])
