@@ -17,10 +17,13 @@
 #define STREAM_PIECE (256u << 10) /* text in one message */
 #define FENCE_TIMEOUT_MS 2000     /* a gateway that is stopped must not stop the cell for ever */
 
+#define TEXT_PIPE(fd) (RF_WORKER_TEXT + (fd) - 1)
+
 static pthread_mutex_t sending = PTHREAD_MUTEX_INITIALIZER;
 static struct rf_frame_reader reader;
 static uint8_t packet[RF_PACKET_MAX];
 static int passed_fd = -1;
+static uint64_t newest_request;
 
 /* Where each descriptor of enum rf_worker_fd goes. */
 static const struct {
@@ -47,6 +50,9 @@ static int place_fds(const int fds[RF_FD_COUNT])
             return -errno;
         close(high[i]);
     }
+    for (int fd = 1; fd <= 2; fd++)
+        if (dup3(fd, TEXT_PIPE(fd), O_CLOEXEC) < 0)
+            return -errno;
     return 0;
 }
 
@@ -73,10 +79,8 @@ static bool pipe_holds_bytes(int fd)
  * the socket, what lies in the pipes must have been read: the gateway does so
  * when it comes to the fence, and says so on the eventfd.  (The other way
  * round needs nothing: the gateway reads the socket before the pipes.) */
-static int fence(void)
+static int fence_now(void)
 {
-    if (!pipe_holds_bytes(1) && !pipe_holds_bytes(2))
-        return 0;
     uint64_t count;
     while (read(RF_WORKER_FENCE, &count, sizeof(count)) < 0 && errno == EINTR)
         ; /* an answer that came too late for an earlier fence */
@@ -95,6 +99,11 @@ static int fence(void)
         if (read(RF_WORKER_FENCE, &count, sizeof(count)) == sizeof(count))
             return 0;
     }
+}
+
+static int fence(void)
+{
+    return pipe_holds_bytes(TEXT_PIPE(1)) || pipe_holds_bytes(TEXT_PIPE(2)) ? fence_now() : 0;
 }
 
 static bool is_seen(uint8_t type)
@@ -143,12 +152,9 @@ static size_t piece_length(struct rf_bytes text)
     return n;
 }
 
-int rf_worker_stream(int fd, uint64_t request_id, struct rf_bytes text)
+static int send_text(int fd, uint64_t request_id, struct rf_bytes text)
 {
-    if (!rf_generation())
-        return write_plainly(fd, text);
     struct rf_bytes name = fd == 2 ? RF_BYTES("stderr") : RF_BYTES("stdout");
-    pthread_mutex_lock(&sending);
     int r = fence();
     while (!r && text.len) {
         struct rf_bytes parts[2] = {name, {text.data, piece_length(text)}};
@@ -156,6 +162,20 @@ int rf_worker_stream(int fd, uint64_t request_id, struct rf_bytes text)
         text.data += parts[1].len;
         text.len -= parts[1].len;
     }
+    return r;
+}
+
+int rf_worker_stream(int fd, uint64_t request_id, struct rf_bytes text)
+{
+    if (!rf_generation())
+        return write_plainly(fd, text);
+    pthread_mutex_lock(&sending);
+    bool newest = !request_id || request_id == newest_request;
+    int r = 0;
+    if (newest && pipe_holds_bytes(TEXT_PIPE(3 - fd))) /* the other stream came first */
+        r = fence_now();
+    if (!r)
+        r = newest ? write_plainly(TEXT_PIPE(fd), text) : send_text(fd, request_id, text);
     pthread_mutex_unlock(&sending);
     return r;
 }
@@ -180,8 +200,11 @@ int rf_worker_recv(int timeout_ms, struct rf_frame *ret)
 {
     for (;;) {
         int r = rf_frame_recv(RF_WORKER_SOCKET, MSG_DONTWAIT, &reader, packet, ret);
-        if (r == 1)
+        if (r == 1) {
             keep_one_fd(ret);
+            if (ret->type == RF_MSG_REQUEST)
+                newest_request = ret->request_id;
+        }
         if (r != -EAGAIN)
             return r == -ECONNRESET ? 0 : r;
         struct pollfd wait = {RF_WORKER_SOCKET, POLLIN, 0};
@@ -233,8 +256,7 @@ static int64_t be_checkpoint(int control)
         _exit(1);
     close(null);
     close(control);
-    close(RF_WORKER_FENCE);
-    close(RF_WORKER_CRASH);
+    close_range(RF_WORKER_FENCE, TEXT_PIPE(2), 0);
     setsid();
     prctl(PR_SET_NAME, "ringfence-ckpt");
     struct rf_frame_reader orders = {0};

@@ -15,6 +15,7 @@ enum {
     RF_WORKER_SOCKET = 3, /* where rf_worker_install() puts them; 1 and 2 are the pipes */
     RF_WORKER_FENCE = 4,
     RF_WORKER_CRASH = 5,
+    RF_WORKER_TEXT = 6, /* 6 and 7: the pipes again, for text, whatever user code puts on 1 and 2 */
 };
 
 /* Puts the descriptors in their places (the given numbers are closed), makes
@@ -27,8 +28,10 @@ int rf_worker_install(const int fds[RF_FD_COUNT], uint64_t generation);
 int rf_worker_send(uint8_t type, uint64_t request_id, const struct rf_bytes *parts, size_t n_parts);
 
 /* Text for sys.stdout (1) or sys.stderr (2), in program order with what the
- * process writes to the descriptors themselves.  In a process that is no
- * worker it is written to the descriptor. */
+ * process writes to the descriptors themselves.  Text of the request that runs
+ * goes through the same pipe; text of an earlier one (a task that it left)
+ * goes as a message that names it.  In a process that is no worker it is
+ * written to the descriptor. */
 int rf_worker_stream(int fd, uint64_t request_id, struct rf_bytes text);
 
 /* Waits for a message: 1, 0 at end of file, -ETIME, -EINTR, -EPROTO.

@@ -125,6 +125,8 @@ static void emit(struct rf_kernel *kernel, struct rf_wire_out out)
     out.parent = rf_reply_clean(out.parent, &parent);
     out.metadata = rf_reply_clean(out.metadata, &metadata);
     out.content = rf_reply_clean(out.content, &content);
+    if (!rf_buf_ok(&content)) /* a reply without status would be none */
+        out.content = rf_reply_content(&content);
     /* identities, delimiter, signature and four JSON frames go with them */
     if (out.n_buffers + out.n_identities + 6 > RF_FRAMES_MAX)
         out.n_buffers = 0;
@@ -195,6 +197,7 @@ void rf_kernel_send_error(struct rf_kernel *kernel, const struct rf_request *req
     struct rf_buf content = {0}, output = {0};
     if (request->type->is_cell) {
         uint64_t count = request->id ? request->cell.count : kernel->count;
+        rf_streams_flush(&kernel->streams);
         rf_reply_error_output(&output, trouble);
         rf_kernel_publish(kernel, (struct rf_bytes){0},
                           (struct rf_wire_out){
@@ -334,6 +337,7 @@ static void answer_shutdown(struct rf_kernel *kernel, const struct rf_request *r
     rf_json_object(request->content, &restart, 1);
     bool again = rf_json_is_true(restart.value);
     bool first = rf_kernel_end(kernel);
+    rf_streams_flush(&kernel->streams);
     struct rf_bytes content = again ? RF_BYTES("{\"status\":\"ok\",\"restart\":true}")
                                     : RF_BYTES("{\"status\":\"ok\",\"restart\":false}");
     publish_busy(kernel, request);

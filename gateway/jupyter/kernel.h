@@ -27,7 +27,9 @@ struct rf_kernel_ops {
                    size_t n_parts);
     /* SIGINT to the worker's process group.  Only called while a request runs. */
     void (*interrupt)(void *ctx);
-    /* The shutdown_reply is out (or the worker asked to exit): end. */
+    /* The shutdown_reply is out, or a cell asked to exit: end.  Once, and the
+     * kernel's last act in that call: the owner may free it.  Everything that
+     * ran or waited is answered by then. */
     void (*shutdown)(void *ctx, bool restart);
     /* A request was answered and the worker is free.  `run_us`: what the cell
      * took (0 if it was no cell); `waiting`: requests that could run next.
@@ -60,11 +62,13 @@ void rf_kernel_on_message(struct rf_kernel *kernel, enum rf_channel channel,
 void rf_kernel_on_subscribe(struct rf_kernel *kernel, struct rf_bytes topic);
 
 /* A message of the current worker, HELLO first.  0, or -EPROTO when it breaks
- * the protocol: the owner then kills that worker.  RF_MSG_FENCE and
- * RF_MSG_CHECKPOINTED are the owner's and not passed on. */
+ * the protocol (-ENOMEM: no memory for its HELLO): the owner then kills that
+ * worker.  RF_MSG_FENCE and RF_MSG_CHECKPOINTED are the owner's and not passed
+ * on. */
 int rf_kernel_on_worker(struct rf_kernel *kernel, const struct rf_frame *frame, int64_t now_us);
 
-/* Bytes of the pipe of fd 1 or 2; they belong to the newest request. */
+/* Bytes of the pipe of fd 1 or 2; they belong to the newest request that is a
+ * cell or a comm message. */
 void rf_kernel_on_pipe(struct rf_kernel *kernel, int fd, struct rf_bytes bytes, int64_t now_us);
 
 /* A checkpoint holds the state after the newest answered request. */
@@ -84,13 +88,15 @@ struct rf_death {
 void rf_kernel_on_dead(struct rf_kernel *kernel, const struct rf_death *death, int64_t now_us);
 
 /* No worker can be had any more (the zygote does not start): every waiting
- * and coming request is answered with this error. */
+ * and coming request is answered with this error, until a HELLO comes after
+ * all. */
 void rf_kernel_on_failed(struct rf_kernel *kernel, const struct rf_error *why, int64_t now_us);
 
 /* SIGINT to the gateway (interrupt_mode signal). */
 void rf_kernel_interrupt(struct rf_kernel *kernel);
 
-/* While held, no request goes to the worker (a checkpoint is being made). */
+/* While held, no request goes to the worker (a checkpoint is being made).  The
+ * worker's death ends the hold. */
 void rf_kernel_hold(struct rf_kernel *kernel);
 void rf_kernel_release(struct rf_kernel *kernel, int64_t now_us);
 

@@ -24,6 +24,8 @@ void rf_streams_flush(struct rf_streams *streams)
     if (streams->text.len)
         streams->on_text(streams->ctx, streams->stream, streams->parent,
                          rf_buf_bytes(&streams->text));
+    if (streams->text.len)
+        streams->flushed_us = streams->now_us;
     streams->text.len = 0;
     if (streams->text.failed || streams->text.cap > 2 * RF_STREAM_BATCH_MAX)
         rf_buf_deinit(&streams->text);
@@ -36,6 +38,7 @@ static size_t hold(struct rf_streams *streams, struct rf_bytes text, bool last, 
     for (;;) {
         size_t n = text.len < PIECE_MAX ? text.len : PIECE_MAX;
         bool ends = n == text.len;
+        streams->now_us = now_us;
         if (!streams->text.len)
             streams->since_us = now_us;
         size_t left = rf_utf8_clean((struct rf_bytes){text.data, n}, ends && last, &streams->text);
@@ -103,5 +106,7 @@ int64_t rf_streams_deadline(const struct rf_streams *streams)
 {
     if (!streams->text.len)
         return INT64_MAX;
-    return streams->since_us + (int64_t)RF_STREAM_DELAY_MS * 1000;
+    int64_t full_us = (int64_t)RF_STREAM_DELAY_MS * 1000;
+    bool quiet = streams->since_us - streams->flushed_us >= full_us;
+    return streams->since_us + (quiet ? full_us / 10 : full_us); /* the first lines soon */
 }

@@ -24,7 +24,9 @@ struct rf_streams {
     struct rf_buf text; /* held; of one stream and one parent */
     enum rf_stream stream;
     uint64_t parent;
-    int64_t since_us; /* when the first byte of `text` came */
+    int64_t since_us;   /* when the first byte of `text` came */
+    int64_t now_us;     /* when the newest byte came */
+    int64_t flushed_us; /* that of the newest byte that went out */
     struct rf_stream_tail {
         uint8_t bytes[4];
         size_t n;
@@ -47,7 +49,8 @@ void rf_streams_flush(struct rf_streams *streams);
 /* And sequences that will not be completed, as U+FFFD. */
 void rf_streams_finish(struct rf_streams *streams);
 
-/* When the held text must go out (monotonic us); INT64_MAX: none is held. */
+/* When the held text must go out (monotonic us); INT64_MAX: none is held.  After
+ * a pause that is soon, then every RF_STREAM_DELAY_MS. */
 int64_t rf_streams_deadline(const struct rf_streams *streams);
 
 #endif

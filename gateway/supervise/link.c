@@ -14,6 +14,8 @@
 
 #define FRAMES_A_ROUND 512            /* then other sources get their turn */
 #define PIPE_SIZE (1 << 20)           /* asked for; the system's default where it is denied */
+#define PIPE_PACE_MS 4                 /* between reads of a pipe that trickles */
+#define PIPE_PACE_BYTES (32u << 10)   /* more than this at once is no trickle */
 #define DRAIN_BYTES_MAX (64u << 20)   /* of a dead worker's pipe, whose writers may live on */
 
 enum { SOCKET, OUT, ERR, POLLS };
@@ -29,6 +31,7 @@ struct rf_link {
     const struct rf_link_events *events; /* borrowed */
     void *ctx;
     uv_poll_t polls[POLLS];
+    uv_timer_t pace; /* runs while the pipes are not watched */
     int fds[POLLS]; /* owned */
     int fence, crash; /* owned */
     struct rf_frame_reader reader;
@@ -36,7 +39,7 @@ struct rf_link {
     struct outgoing *first, **last; /* owned */
     bool broken, closed;
     bool fenced; /* the pipes were read in this round: the sample is stale */
-    int open_polls;
+    int open_handles;
 };
 
 static void on_ready(uv_poll_t *poll, int status, int events);
@@ -68,7 +71,7 @@ static void release(struct rf_link *link)
 static void on_closed(uv_handle_t *handle)
 {
     struct rf_link *link = handle->data;
-    if (!--link->open_polls)
+    if (!--link->open_handles)
         release(link);
 }
 
@@ -118,11 +121,16 @@ struct rf_link *rf_link_new(uv_loop_t *loop, uint64_t generation, int ret_far[RF
     for (int i = 0; i < RF_FD_COUNT; i++)
         ret_far[i] = -1;
     int r = link->packet ? make_descriptors(link, ret_far) : -ENOMEM;
+    if (!r) {
+        uv_timer_init(loop, &link->pace);
+        link->pace.data = link;
+        link->open_handles++;
+    }
     for (int i = 0; !r && i < POLLS; i++) {
         link->polls[i].data = link;
         r = uv_poll_init(loop, &link->polls[i], link->fds[i]);
         if (!r) {
-            link->open_polls++;
+            link->open_handles++;
             uv_poll_start(&link->polls[i], UV_READABLE, on_ready);
         }
     }
@@ -130,7 +138,7 @@ struct rf_link *rf_link_new(uv_loop_t *loop, uint64_t generation, int ret_far[RF
         return link;
     for (int i = 0; i < RF_FD_COUNT; i++)
         rf_closep(&ret_far[i]);
-    if (link->open_polls)
+    if (link->open_handles)
         rf_link_close(link);
     else
         release(link);
@@ -143,6 +151,7 @@ void rf_link_break(struct rf_link *link)
     link->broken = true;
     for (int i = 0; i < POLLS; i++)
         uv_poll_stop(&link->polls[i]);
+    uv_timer_stop(&link->pace);
 }
 
 static void break_off(struct rf_link *link, bool closed)
@@ -222,6 +231,26 @@ static void write_frames(struct rf_link *link)
         uv_poll_start(&link->polls[SOCKET], UV_READABLE | (link->first ? UV_WRITABLE : 0), on_ready);
 }
 
+static void watch_pipes(struct rf_link *link)
+{
+    for (int which = OUT; which <= ERR && !link->broken; which++)
+        uv_poll_start(&link->polls[which], UV_READABLE, on_ready);
+}
+
+static void on_pace(uv_timer_t *timer)
+{
+    watch_pipes(timer->data);
+}
+
+/* A process that prints line by line would wake us for each: look again in a
+ * while.  What must not wait that long comes with a fence. */
+static void pace_pipes(struct rf_link *link)
+{
+    for (int which = OUT; which <= ERR; which++)
+        uv_poll_stop(&link->polls[which]);
+    uv_timer_start(&link->pace, on_pace, PIPE_PACE_MS, 0);
+}
+
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     struct rf_link *link = poll->data;
@@ -234,6 +263,8 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     if (read_frames(link, FRAMES_A_ROUND) && !link->closed && !link->fenced) {
         read_pipe(link, OUT, out);
         read_pipe(link, ERR, err);
+        if (out + err && out + err < PIPE_PACE_BYTES && !link->closed && !link->broken)
+            pace_pipes(link);
     }
 }
 
@@ -293,7 +324,8 @@ void rf_link_close(struct rf_link *link)
     if (!link || link->closed)
         return;
     link->closed = true;
-    int n = link->open_polls;
-    for (int i = 0; i < n; i++)
+    int polls = link->open_handles - 1;
+    uv_close((uv_handle_t *)&link->pace, on_closed);
+    for (int i = 0; i < polls; i++)
         uv_close((uv_handle_t *)&link->polls[i], on_closed);
 }

@@ -25,6 +25,7 @@
 #define FILE_MAX 65536
 #define KEY_BYTES 32
 #define SCHEME_DEFAULT "hmac-sha256"
+#define CANNOT_READ "cannot read connection file %s"
 
 static const struct port_member {
     const char *name;
@@ -63,8 +64,7 @@ static int open_file(const char *path, struct rf_error *err)
     /* O_NONBLOCK: opening a named pipe would wait for a writer */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return errno == ENOENT ? -ENOENT
-                               : rf_error_errno(err, -errno, "cannot read connection file %s", path);
+        return errno == ENOENT ? -ENOENT : rf_error_errno(err, -errno, CANNOT_READ, path);
     struct stat st;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
         return fd;
@@ -83,13 +83,14 @@ static int read_file(const char *path, struct content *ret, struct rf_error *err
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return rf_error_errno(err, -errno, "cannot read connection file %s", path);
+            return rf_error_errno(err, -errno, CANNOT_READ, path);
         if (n == 0)
             break;
         ret->len += (size_t)n;
     }
     if (ret->len > FILE_MAX)
-        return rf_error_set(err, -EFBIG, "connection file %s is over %d bytes long", path, FILE_MAX);
+        return rf_error_set(err, -EFBIG, "connection file %s is over %d bytes long", path,
+                            FILE_MAX);
     if (ret->len == 0)
         return rf_error_set(err, -EINVAL,
                             "connection file %s is empty; give one with content, or none to have "
@@ -103,15 +104,15 @@ static int read_object(const char *path, json_t **ret, struct rf_error *err)
 {
     RF_AUTO(content_freep) struct content *content = malloc(sizeof(*content));
     if (!content)
-        return rf_error_errno(err, -ENOMEM, "cannot read connection file %s", path);
+        return rf_error_errno(err, -ENOMEM, CANNOT_READ, path);
     int r = read_file(path, content, err);
     if (r)
         return r;
     json_error_t where;
     RF_AUTO(json_freep) json_t *root = json_loadb(content->data, content->len, 0, &where);
     if (!root)
-        return rf_error_set(err, -EINVAL, "connection file %s is not JSON: line %d, column %d", path,
-                            where.line, where.column);
+        return rf_error_set(err, -EINVAL, "connection file %s is not JSON: line %d, column %d",
+                            path, where.line, where.column);
     if (!json_is_object(root))
         return rf_error_set(err, -EINVAL, "connection file %s must hold one JSON object", path);
     *ret = rf_steal(&root);
@@ -224,7 +225,8 @@ static int make_key(struct rf_connection *conn, struct rf_error *err)
 }
 
 static const char address_expected[] = "an IP address of this machine, such as \"127.0.0.1\"";
-static const char path_expected[] = "the start of a path, under 96 bytes, without control characters";
+static const char path_expected[] =
+    "the start of a path, under 96 bytes, without control characters";
 
 static void read_address(struct reader *reader, struct rf_connection *conn, bool ipc)
 {

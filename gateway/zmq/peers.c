@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <zmq.h>
@@ -123,17 +124,20 @@ static bool is_connection_of(int fd, const char *endpoint, bool *ret_tcp)
         struct sockaddr any;
         struct sockaddr_in in;
         struct sockaddr_in6 in6;
+        struct sockaddr_un un;
         struct sockaddr_storage storage;
     } peer, local;
     socklen_t len = sizeof(peer);
     if (getpeername(fd, &peer.any, &len))
         return false;
     len = sizeof(local);
+    memset(&local, 0, sizeof(local));
     if (getsockname(fd, &local.any, &len))
         return false;
     *ret_tcp = local.any.sa_family == AF_INET || local.any.sa_family == AF_INET6;
     if (!*ret_tcp)
-        return local.any.sa_family == AF_UNIX && !strncmp(endpoint, "ipc:", 4);
+        return local.any.sa_family == AF_UNIX && !strncmp(endpoint, "ipc://", 6) &&
+               !strncmp(endpoint + 6, local.un.sun_path, sizeof(local.un.sun_path));
     in_port_t port = local.any.sa_family == AF_INET ? local.in.sin_port : local.in6.sin6_port;
     const char *colon = strrchr(endpoint, ':');
     return !strncmp(endpoint, "tcp:", 4) && colon && strtol(colon + 1, NULL, 10) == ntohs(port);

@@ -173,6 +173,6 @@ int rf_register(const struct rf_connection *conn, struct rf_wire *wire, int time
     const char *why = r == -ETIMEDOUT ? "no answer came in time"
                       : r == -EBADMSG ? "its answer is not signed with the key of the file"
                                       : zmq_strerror(-r);
-    return rf_error_set(err, r, "cannot register the kernel with its launcher at %s://%s port %d: %s",
+    return rf_error_set(err, r, "cannot register with the launcher at %s://%s port %d: %s",
                         conn->transport, conn->registration_ip, conn->registration_port, why);
 }

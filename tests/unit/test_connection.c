@@ -137,7 +137,8 @@ static void test_refuses(void **state)
         struct rf_error err = {0};
         put(f, cases[i].text);
         int r = rf_connection_load(f->path, &conn, &err);
-        if (r >= 0 || r == -ENOENT || !strstr(err.text, cases[i].word) || !strstr(err.text, f->path))
+        if (r >= 0 || r == -ENOENT || !strstr(err.text, cases[i].word) ||
+            !strstr(err.text, f->path))
             fail_msg("%s: %d, %s (wanted: %s)", cases[i].text, r, err.text, cases[i].word);
     }
 }

@@ -79,14 +79,12 @@ static void pipe_bytes_become_characters(void **state)
     rig_free(rig);
 }
 
+/* A plain loop: strstr() from each hit on is slow under ASan. */
 static size_t count_of(const char *text, const char *what)
 {
-    const char *end = text + strlen(text);
     size_t n = 0, len = strlen(what);
-    while ((text = memmem(text, (size_t)(end - text), what, len))) {
-        text += len;
-        n++;
-    }
+    for (; *text; text++)
+        n += *text == *what && !strncmp(text, what, len);
     return n;
 }
 
@@ -359,7 +357,8 @@ static void a_crash_lists_what_is_rolled_back(void **state)
     assert_null(strstr(log, "aborted"));
     rig_clear(rig);
     rig_hello(rig); /* the cell that waited runs, with the next number */
-    assert_non_null(strstr(rig_log(rig), "execute_input m5 {\"code\":\"next\",\"execution_count\":4"));
+    assert_non_null(
+        strstr(rig_log(rig), "execute_input m5 {\"code\":\"next\",\"execution_count\":4"));
     rig_clear(rig);
     rig_die(rig, 0x0300, true); /* what was rolled back once is not listed again */
     assert_non_null(strstr(rig_log(rig), "exited with code 3: state rolled back to the checkpoint "

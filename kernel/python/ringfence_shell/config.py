@@ -200,7 +200,7 @@ class Startup:
         for step in (app.init_gui_pylab, app.init_extensions, app.init_code):
             try:
                 step()
-            except Exception as exc:
+            except (Exception, SystemExit) as exc:
                 _warn(f"{step.__name__}: {exc!r}")
 
     def _known_to_app(self) -> Config:

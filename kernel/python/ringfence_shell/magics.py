@@ -40,7 +40,7 @@ class KernelMagics(Magics):
         payload = {
             "source": "edit_magic",
             "filename": os.path.abspath(filename),
-            "line_number": line,
+            "line_number": int(line or 0),
         }
         self.shell.payload_manager.write_payload(payload)
 

@@ -20,7 +20,7 @@ import _ringfence
 
 EMPTY = b"{}"
 
-codecs.register_error("ringfence.mend", lambda e: ("\ufffd" * (e.end - e.start), e.end))
+codecs.register_error("ringfence.mend", lambda e: (b"\xef\xbf\xbd" * (e.end - e.start), e.end))
 
 
 def utf8(text: str) -> bytes:
