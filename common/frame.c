@@ -11,6 +11,7 @@
 _Static_assert(sizeof(struct rf_packet_header) == 16, "the packet header has no padding");
 
 #define FRAGMENT_MAX (RF_PACKET_MAX - sizeof(struct rf_packet_header))
+#define PACKETS_A_CALL 1024 /* a peer that sends a byte a packet must not keep us for ever */
 
 static void close_fds(int *fds, size_t *n)
 {
@@ -148,7 +149,7 @@ static size_t passed_fds(struct msghdr *msg, int *fds)
 int rf_frame_recv(int fd, int flags, struct rf_frame_reader *reader, uint8_t *buffer,
                   struct rf_frame *ret)
 {
-    for (;;) {
+    for (int packets = 0; packets < PACKETS_A_CALL; packets++) {
         int fds[RF_PASSED_FDS_MAX];
         union {
             struct cmsghdr align;
@@ -171,6 +172,7 @@ int rf_frame_recv(int fd, int flags, struct rf_frame_reader *reader, uint8_t *bu
         if (r)
             return r;
     }
+    return -EINTR;
 }
 
 void rf_frame_writer_deinit(struct rf_frame_writer *writer)

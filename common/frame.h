@@ -40,8 +40,9 @@ int rf_frame_reader_packet(struct rf_frame_reader *reader, struct rf_bytes packe
 
 /* Receives packets until a message is complete.  `buffer` has RF_PACKET_MAX
  * bytes.  Returns 1 with *ret, 0 on end of file, -EAGAIN (non-blocking socket
- * or MSG_DONTWAIT in flags), -EINTR, -EPROTO or another -errno.  A message
- * that was begun goes on at the next call. */
+ * or MSG_DONTWAIT in flags), -EINTR (also after many packets, so that a call
+ * ends), -EPROTO or another -errno.  A message that was begun goes on at the
+ * next call. */
 int rf_frame_recv(int fd, int flags, struct rf_frame_reader *reader, uint8_t *buffer,
                   struct rf_frame *ret);
 

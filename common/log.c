@@ -39,9 +39,9 @@ void rf_log(enum rf_log_level level, const char *component, const char *format, 
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     char line[1024];
-    int n = snprintf(line, sizeof(line), "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ ringfence %s [%s] %s\n",
+    int n = snprintf(line, sizeof(line), "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ ringfence %s [%s] %s\n",
                      utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
-                     utc.tm_sec, now.tv_nsec / 1000000, names[level], component, text);
+                     utc.tm_sec, now.tv_nsec / 1000, names[level], component, text);
     if (n > 0)
         (void)!write(log_fd, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }

@@ -6,7 +6,9 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -29,16 +31,62 @@ static int read_all(const char *path, struct rf_buf *to)
     }
 }
 
-int rf_place_read(struct rf_buf *to)
+/* A program started with `ip netns exec`, in a container or a chroot. */
+static void read_namespaces(struct rf_buf *to)
 {
-    int r = read_all("/proc/self/cgroup", to);
-    if (r && r != -ENOENT)
-        return r;
+    static const char *const names[] = {"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        char path[32], text[64];
+        snprintf(path, sizeof(path), "/proc/self/ns/%s", names[i]);
+        ssize_t n = readlink(path, text, sizeof(text));
+        rf_buf_add(to, text, n > 0 ? (size_t)n : 0);
+        rf_buf_add_str(to, "\n");
+    }
+    struct stat root;
+    if (!stat("/", &root))
+        rf_buf_printf(to, "root %llu %llu\n", (unsigned long long)root.st_dev,
+                      (unsigned long long)root.st_ino);
+}
+
+/* Who it is and what it may do, beyond the user id that both have. */
+static int read_powers(struct rf_buf *to)
+{
+    static const char *const names[] = {"Gid:", "Groups:", "CapEff:", "CapBnd:", "NoNewPrivs:",
+                                        "Seccomp:"};
+    struct rf_buf status = {0};
+    int r = read_all("/proc/self/status", &status);
+    rf_buf_add(&status, "", 1);
+    r = r ? r : rf_buf_ok(&status) ? 0 : -ENOMEM;
+    char *rest = (char *)status.data;
+    for (char *line; !r && (line = strsep(&rest, "\n"));)
+        for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+            if (!strncmp(line, names[i], strlen(names[i])))
+                rf_buf_printf(to, "%s\n", line);
+    rf_buf_deinit(&status);
+    return r;
+}
+
+static int read_priorities(struct rf_buf *to)
+{
     errno = 0;
     int nice_value = getpriority(PRIO_PROCESS, 0);
     if (errno)
         return -errno;
-    rf_buf_printf(to, "nice %d\ncpus ", nice_value);
+    rf_buf_printf(to, "nice %d\nscheduler %d\noom_score_adj ", nice_value, sched_getscheduler(0));
+    return read_all("/proc/self/oom_score_adj", to);
+}
+
+int rf_place_read(struct rf_buf *to)
+{
+    int r = read_all("/proc/self/cgroup", to);
+    read_namespaces(to);
+    if (!r || r == -ENOENT)
+        r = read_powers(to);
+    if (!r)
+        r = read_priorities(to);
+    if (r)
+        return r;
+    rf_buf_add_str(to, "cpus ");
     cpu_set_t cpus;
     if (sched_getaffinity(0, sizeof(cpus), &cpus))
         return -errno;
@@ -68,7 +116,7 @@ static int apply_one(int resource, const struct rlimit *want, bool check)
     struct rlimit have;
     if (getrlimit((__rlimit_resource_t)resource, &have))
         return 0; /* a resource that this kernel does not know */
-    if (want->rlim_max > have.rlim_max && geteuid() != 0)
+    if (want->rlim_max > have.rlim_max) /* root, too: a worker has none of root's powers */
         return -EPERM;
     if (check || (have.rlim_cur == want->rlim_cur && have.rlim_max == want->rlim_max))
         return 0;

@@ -1,4 +1,5 @@
-/* Where a process runs: its cgroups, the processors it may use, its nice value.
+/* Where a process runs: its cgroups, namespaces and root, the processors it may
+ * use, its priorities, its groups, its powers and what limits them.
  *
  * A kernel inherits these from the zygote that forks it, not from the client
  * that asked.  So both compare the text of their place, and a client in

@@ -64,7 +64,11 @@ static pid_t fork_twice(void)
     }
     close(ends[1]);
     pid_t result = -EIO;
-    if (read(ends[0], &result, sizeof(result)) != sizeof(result))
+    ssize_t n;
+    do
+        n = read(ends[0], &result, sizeof(result));
+    while (n < 0 && errno == EINTR);
+    if (n != sizeof(result))
         result = -EIO;
     close(ends[0]);
     while (waitpid(middle, NULL, 0) < 0 && errno == EINTR)

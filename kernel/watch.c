@@ -42,8 +42,10 @@ static void take_look(struct look *look, struct timespec *ret_changed)
 struct rf_watch *rf_watch_new(const char *const *paths, size_t n, struct timespec since)
 {
     struct rf_watch *watch = calloc(1, sizeof(*watch) + n * sizeof(struct look));
+    struct timespec now;
     if (!watch)
         return NULL;
+    clock_gettime(CLOCK_REALTIME, &now);
     for (size_t i = 0; i < n; i++) {
         struct look *look = &watch->looks[watch->n];
         struct timespec changed;
@@ -52,8 +54,8 @@ struct rf_watch *rf_watch_new(const char *const *paths, size_t n, struct timespe
             return rf_watch_free(watch);
         watch->n++;
         take_look(look, &changed);
-        if (look->there && look->type == S_IFREG && after(changed, since))
-            watch->late = true;
+        if (look->there && look->type == S_IFREG && after(changed, since) && !after(changed, now))
+            watch->late = true; /* a date in the future (a clock that was wrong) tells nothing */
     }
     return watch;
 }

@@ -8,16 +8,20 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "kernel/fork.h"
+#include "kernel/sever.h"
 
+#define FAULT_NS 2500 /* about what a copied page costs */
 #define STREAM_PIECE (256u << 10) /* text in one message */
 #define FENCE_TIMEOUT_MS 2000     /* a gateway that is stopped must not stop the cell for ever */
 
 #define TEXT_PIPE(fd) (RF_WORKER_TEXT + (fd) - 1)
+#define FIRST_FREE_FD (RF_WORKER_TEXT + 2)
 
 static pthread_mutex_t sending = PTHREAD_MUTEX_INITIALIZER;
 static struct rf_frame_reader reader;
@@ -39,7 +43,7 @@ static int place_fds(const int fds[RF_FD_COUNT])
 {
     int high[RF_FD_COUNT]; /* out of the way of the places first */
     for (int i = 0; i < RF_FD_COUNT; i++) {
-        high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 64);
+        high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_FREE_FD);
         if (high[i] < 0)
             return -errno;
     }
@@ -77,13 +81,15 @@ static bool pipe_holds_bytes(int fd)
 
 /* Two channels have no common order.  So before text or a message goes over
  * the socket, what lies in the pipes must have been read: the gateway does so
- * when it comes to the fence, and says so on the eventfd.  (The other way
+ * when it comes to the fence, and says so on the fence's socket.  (The other way
  * round needs nothing: the gateway reads the socket before the pipes.) */
 static int fence_now(void)
 {
-    uint64_t count;
-    while (read(RF_WORKER_FENCE, &count, sizeof(count)) < 0 && errno == EINTR)
-        ; /* an answer that came too late for an earlier fence */
+    char answer;
+    ssize_t n;
+    do /* answers that came too late for an earlier fence */
+        n = recv(RF_WORKER_FENCE, &answer, 1, MSG_DONTWAIT);
+    while (n > 0 || (n < 0 && errno == EINTR));
     int r = rf_frame_send(RF_WORKER_SOCKET, RF_MSG_FENCE, 0, NULL, 0, NULL, 0);
     if (r)
         return r;
@@ -96,8 +102,11 @@ static int fence_now(void)
         struct pollfd wait = {RF_WORKER_FENCE, POLLIN, 0};
         if (left <= 0 || poll(&wait, 1, (int)left) == 0)
             return 0;
-        if (read(RF_WORKER_FENCE, &count, sizeof(count)) == sizeof(count))
+        n = recv(RF_WORKER_FENCE, &answer, 1, MSG_DONTWAIT);
+        if (n > 0)
             return 0;
+        if (n == 0)
+            return -EPIPE; /* the gateway has closed it */
     }
 }
 
@@ -250,13 +259,16 @@ static int resume(struct rf_frame *order)
  * worker.  It runs no Python and no exit handlers. */
 static int64_t be_checkpoint(int control)
 {
+    if (dup3(control, RF_WORKER_SOCKET, O_CLOEXEC) < 0)
+        _exit(1);
+    close_range(RF_WORKER_FENCE, TEXT_PIPE(2), 0); /* first: there may be no other number left */
+    if (control >= FIRST_FREE_FD)
+        close(control);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || dup3(control, RF_WORKER_SOCKET, O_CLOEXEC) < 0 || dup3(null, 1, 0) < 0 ||
-        dup3(null, 2, 0) < 0)
+    if (null < 0 || dup3(null, 1, 0) < 0 || dup3(null, 2, 0) < 0)
         _exit(1);
     close(null);
-    close(control);
-    close_range(RF_WORKER_FENCE, TEXT_PIPE(2), 0);
+    rf_sever_descriptors(FIRST_FREE_FD);
     setsid();
     prctl(PR_SET_NAME, "ringfence-ckpt");
     struct rf_frame_reader orders = {0};
@@ -294,17 +306,30 @@ static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, unsigned ta
     rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
 }
 
+/* What the last checkpoint cost after its fork: pages that were copied since. */
+static int64_t copying_since_last(void)
+{
+    static long faults_then;
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    long faults = faults_then && usage.ru_minflt > faults_then ? usage.ru_minflt - faults_then : 0;
+    faults_then = usage.ru_minflt;
+    return faults * FAULT_NS / 1000;
+}
+
 int64_t rf_worker_checkpoint(uint64_t id, int control)
 {
     if (!rf_generation())
         return -ECHILD;
     fflush(NULL);
+    int64_t copying = copying_since_last();
     int64_t began = microseconds();
     unsigned tasks = rf_count_tasks();
-    pid_t pid = rf_fork_sibling();
+    pid_t pid = control < 0 ? -EMFILE : rf_fork_sibling();
     if (!pid)
         return be_checkpoint(control);
-    close(control);
-    tell_checkpoint(id, pid, microseconds() - began, tasks);
+    if (control >= 0)
+        close(control);
+    tell_checkpoint(id, pid, microseconds() - began + copying, tasks);
     return pid < 0 ? pid : 0;
 }

@@ -41,7 +41,8 @@ int rf_worker_recv(int timeout_ms, struct rf_frame *ret);
 /* The descriptor that came with the newest message, or -1; the caller's. */
 int rf_worker_take_fd(void);
 
-/* Makes a checkpoint of this process that listens on `control` (taken over).
+/* Makes a checkpoint of this process that listens on `control` (taken over; -1
+ * when user code left no number for it: none is made).
  * Returns 0 in the worker, which has told the gateway; the new generation in
  * a process resumed from the checkpoint, whose descriptors are in place;
  * -errno when none was made (the gateway was told that, too). */

@@ -10,7 +10,7 @@
 
 #include <time.h>
 
-#include "common/bytes.h"
+#include "kernel/spare.h"
 
 struct rf_zygote_options {
     int fd;                  /* listening, or with `direct` connected */
@@ -21,20 +21,11 @@ struct rf_zygote_options {
     const char *const *watch; /* files and folders that were loaded, borrowed */
     size_t n_watch;
     struct timespec since; /* when loading began (CLOCK_REALTIME) */
-    void (*before_fork)(void);
-    void (*after_fork_parent)(void);
-    void (*after_fork_child)(void);
+    struct rf_fork_hooks hooks;
 };
 
-/* What a new worker is to run with. */
-struct rf_spawn {
-    uint64_t generation;
-    struct rf_buf environ, cwd, argv; /* as in enum rf_spawn_part; owned */
-};
-void rf_spawn_deinit(struct rf_spawn *spawn);
-
-/* Serves.  Returns 1 in each new worker, inside its sandbox and with its
- * descriptors in place; 0 in the zygote when it is to end; -errno. */
-int rf_zygote_serve(const struct rf_zygote_options *options, struct rf_spawn *ret);
+/* Serves.  Returns 1 in each worker-to-be, which goes on with rf_spare_await();
+ * 0 in the zygote when it is to end; -errno. */
+int rf_zygote_serve(const struct rf_zygote_options *options);
 
 #endif

@@ -129,7 +129,8 @@ static int try_overlay(int unused)
         r = errno;
     if (!r && (mkdir("/tmp/lower", 0700) || mkdir("/tmp/upper", 0700) || mkdir("/tmp/work", 0700)))
         r = errno;
-    static const char dirs[] = "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work,userxattr";
+    static const char dirs[] =
+        "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work,userxattr";
     if (!r && mount("overlay", "/tmp/lower", "overlay", 0, dirs))
         r = errno;
     return r;
@@ -154,10 +155,10 @@ static void check_user_namespace(struct report *to)
         say(to, HAVE, "an ordinary user can make one");
     else
         say(to, LACK,
-               "%s; kernels run without a sandbox. Ask the administrator for\n"
-               "sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000\n"
-               "(in a container: a seccomp profile that allows unshare)",
-               strerror(r));
+            "%s; kernels run without a sandbox. Ask the administrator for\n"
+            "sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000\n"
+            "(in a container: a seccomp profile that allows unshare; in a chroot: never)",
+            strerror(r));
 }
 
 static void check_pid_namespace(struct report *to)
@@ -185,9 +186,9 @@ static void check_proc(struct report *to)
         say(to, HAVE, "/proc shows a kernel its own processes only");
     else
         say(to, LACK,
-               "%s; /proc of the machine stays visible. In a container whose /proc\n"
-               "is masked that is so: start it with --security-opt systempaths=unconfined",
-               strerror(r));
+            "%s; /proc of the machine stays visible. In a container whose /proc\n"
+            "is masked that is so: start it with --security-opt systempaths=unconfined",
+            strerror(r));
 }
 
 static void check_landlock(struct report *to)
@@ -228,11 +229,11 @@ static void check_cgroup(struct report *to)
     char procs[PATH_MAX];
     if (own_cgroup(procs, sizeof(procs)))
         say(to, NOTE, "v2, %s; not used yet",
-               access(procs, W_OK) ? "not delegated to this user (systemd-run --user --scope does)"
-                                   : "ours to divide");
+            access(procs, W_OK) ? "not delegated to this user (systemd-run --user --scope does)"
+                                : "ours to divide");
     else if (!access("/sys/fs/cgroup/memory", F_OK))
         say(to, NOTE, "v1, %s; not used yet",
-               access("/sys/fs/cgroup/memory", W_OK) ? "not writable for this user" : "writable");
+            access("/sys/fs/cgroup/memory", W_OK) ? "not writable for this user" : "writable");
     else
         say(to, NOTE, "not mounted; not used yet");
 }
@@ -313,7 +314,7 @@ static void print_python(const char *label, const char *program)
         say(&found, LACK, "%.310s", err.text);
     else
         say(&found, HAVE, "Python %d.%d, IPython %s: %.200s", about.major, about.minor,
-               about.ipython, program);
+            about.ipython, program);
     print(label, &found);
 }
 

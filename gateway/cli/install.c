@@ -44,7 +44,8 @@ static const struct rf_option options[] = {
 
 static const struct rf_options table = {
     .usage = "ringfence install [options]",
-    .about = "Writes a kernelspec: console, Notebook, JupyterLab and nbclient then offer this kernel.",
+    .about =
+        "Writes a kernelspec: console, Notebook, JupyterLab and nbclient then offer this kernel.",
     .options = options,
     .n = sizeof(options) / sizeof(*options),
 };
@@ -158,6 +159,8 @@ static int prepare(const struct install *install, struct rf_kernelspec *spec,
         r = rf_python_ask(python, &about, err);
     if (!r)
         r = rf_python_check(python, &about, err);
+    if (!r && !strchr(install->python, '/') && about.executable[0] == '/')
+        snprintf(python, PATH_MAX, "%s", about.executable); /* not the shim of a version manager */
     spec->python = python;
     return r;
 }
@@ -172,7 +175,8 @@ static int write_spec(const struct rf_paths *paths, const struct rf_kernelspec *
     printf("The kernelspec \"%s\" (%s) is in %s\n", spec->name, spec->display_name, folder);
     struct rf_error why = {0};
     if (rf_kernelspec_record(paths, folder, &why)) {
-        fprintf(stderr, "ringfence install: `ringfence uninstall` will not find it (%s)\n", why.text);
+        fprintf(stderr, "ringfence install: `ringfence uninstall` will not find it (%s)\n",
+                why.text);
         fprintf(stderr, "To remove it: rm -r %s\n", folder);
     }
     return 0;

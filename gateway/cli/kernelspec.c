@@ -17,7 +17,8 @@ static const char *const logos[] = {"logo-32x32.png", "logo-64x64.png", "logo-sv
 
 bool rf_kernelspec_name_ok(const char *name)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     size_t len = strlen(name);
     return len && len <= 100 && strspn(name, allowed) == len && strspn(name, ".") != len;
 }

@@ -16,11 +16,11 @@
 #include "gateway/cli/paths.h"
 
 struct rf_kernelspec {
-    const char *kernels;      /* folder that holds the kernelspecs; absolute; borrowed, as all below */
+    const char *kernels; /* folder that holds the kernelspecs; absolute; borrowed, as all below */
     const char *name;
     const char *display_name;
-    const char *python;       /* absolute; NULL: the built-in one */
-    const char *preload;      /* NULL: none */
+    const char *python;  /* absolute; NULL: the built-in one */
+    const char *preload; /* NULL: none */
 };
 
 /* Letters, digits, dot, dash and underscore, and not only dots. */

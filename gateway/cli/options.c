@@ -15,8 +15,8 @@ struct word {
     bool is_help;
 };
 
-static const struct rf_option help_option = {
-    "help", 'h', NULL, RF_OPTION_FLAG, 0, "show this text and end"};
+static const struct rf_option help_option = {"help",         'h', NULL,
+                                             RF_OPTION_FLAG, 0,   "show this text and end"};
 
 static const struct rf_option *find_long(const struct rf_options *options, const char *name,
                                          size_t len)

@@ -9,16 +9,16 @@
 
 #include "common/error.h"
 
-struct rf_paths {            /* all absolute and owned */
-    char *prefix;            /* PREFIX */
-    char *program;           /* bin/ringfence */
-    char *kernel_program;    /* libexec/ringfence/ringfence-kernel */
-    char *keeper_program;    /* libexec/ringfence/ringfence-keeper */
-    char *start_script;      /* lib/ringfence/zygote_start.py */
-    char *module;            /* lib/ringfence/_ringfence.abi3.so */
-    char *kernelspec;        /* share/ringfence/kernelspec: the logos */
-    char *manifest;          /* share/ringfence/manifest: what was installed */
-    char *kernelspecs_list;  /* share/ringfence/kernelspecs.list: kernelspecs that were written */
+struct rf_paths {           /* all absolute and owned */
+    char *prefix;           /* PREFIX */
+    char *program;          /* bin/ringfence */
+    char *kernel_program;   /* libexec/ringfence/ringfence-kernel */
+    char *keeper_program;   /* libexec/ringfence/ringfence-keeper */
+    char *start_script;     /* lib/ringfence/zygote_start.py */
+    char *module;           /* lib/ringfence/_ringfence.abi3.so */
+    char *kernelspec;       /* share/ringfence/kernelspec: the logos */
+    char *manifest;         /* share/ringfence/manifest: what was installed */
+    char *kernelspecs_list; /* share/ringfence/kernelspecs.list: kernelspecs that were written */
 };
 
 /* 0, or -errno with *err filled: the program does not lie in a folder bin, or

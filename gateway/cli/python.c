@@ -12,6 +12,8 @@
 #include "common/cleanup.h"
 #include "gateway/cli/files.h"
 
+_Static_assert(PATH_MAX == 4096, "the width in the format below");
+
 #define ANSWER_MAX 65536
 #define MINOR_LEAST 11
 #define MINOR_MOST 13
@@ -28,7 +30,8 @@ static const char about_code[] = "import sys\n"
                                  "    import IPython\n"
                                  "    print(IPython.__version__)\n"
                                  "except Exception:\n"
-                                 "    print('-')\n";
+                                 "    print('-')\n"
+                                 "print(sys.executable)\n";
 
 static int start(const char *program, const char *code, pid_t *ret_pid)
 {
@@ -95,9 +98,10 @@ int rf_python_ask(const char *program, struct rf_python *ret, struct rf_error *e
     if (r)
         return r;
     rf_buf_add(&answer, "", 1);
-    struct rf_python python;
-    if (!rf_buf_ok(&answer) || sscanf((const char *)answer.data, "%d %d %31s", &python.major,
-                                      &python.minor, python.ipython) != 3)
+    struct rf_python python = {0};
+    if (!rf_buf_ok(&answer) ||
+        sscanf((const char *)answer.data, "%d %d %31s %4095[^\n]", &python.major, &python.minor,
+               python.ipython, python.executable) < 3)
         return rf_error_set(err, -ENOEXEC, "%.200s does not answer as a Python interpreter does",
                             program);
     if (!strcmp(python.ipython, "-"))

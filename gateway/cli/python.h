@@ -13,7 +13,8 @@
 
 struct rf_python {
     int major, minor;
-    char ipython[32]; /* its version; "" if it cannot be imported */
+    char ipython[32];          /* its version; "" if it cannot be imported */
+    char executable[PATH_MAX]; /* what it calls itself; "" if it does not know */
 };
 
 /* Runs `program -c code` and appends what it prints.  0, or -errno with *err
@@ -26,8 +27,9 @@ int rf_python_ask(const char *program, struct rf_python *ret, struct rf_error *e
 /* Can a kernel run on it?  0, or -ENOTSUP with *err saying what to do. */
 int rf_python_check(const char *program, const struct rf_python *python, struct rf_error *err);
 
-/* Makes `name` absolute: looked for on PATH when it has no slash.  Links are
- * not followed, since a virtual environment is known by its link. */
+/* Makes `name` absolute: looked for on PATH when it has no slash (the program
+ * found may be a script that starts the interpreter).  Links are not followed,
+ * since a virtual environment is known by its link. */
 int rf_python_find(const char *name, char ret[PATH_MAX], struct rf_error *err);
 
 #endif

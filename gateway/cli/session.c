@@ -351,11 +351,13 @@ static int run(struct session *s, struct rf_error *err)
     if (!s->supervisor)
         return rf_error_errno(err, -ENOMEM, "cannot make the supervisor");
     start_handles(s);
+    rf_log(RF_LOG_DEBUG, "session", "starting");
     int r = make_all(s, err);
     if (r)
         stop(s);
     else
         rf_kernel_start(s->kernel);
+    rf_log(RF_LOG_DEBUG, "session", "the sockets are bound");
     uv_run(s->loop, UV_RUN_DEFAULT);
     if (s->error.code)
         rf_error_set(err, s->error.code, "%s", s->error.text);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -17,6 +16,7 @@
 #define PIPE_PACE_MS 4                 /* between reads of a pipe that trickles */
 #define PIPE_PACE_BYTES (32u << 10)   /* more than this at once is no trickle */
 #define DRAIN_BYTES_MAX (64u << 20)   /* of a dead worker's pipe, whose writers may live on */
+#define DRAIN_ROUNDS_MAX 64           /* likewise of its socket, which holds fewer frames */
 
 enum { SOCKET, OUT, ERR, POLLS };
 
@@ -99,13 +99,16 @@ static int make_descriptors(struct rf_link *link, int far[RF_FD_COUNT])
         r = make_pipe(&link->fds[ERR], &far[RF_FD_STDERR]);
     if (r)
         return r;
-    link->fence = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    link->crash = memfd_create("ringfence-crash", MFD_CLOEXEC);
-    if (link->fence < 0 || link->crash < 0)
+    /* No eventfd: its flags are shared, and the worker could make our write block. */
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
         return -errno;
-    far[RF_FD_FENCE] = fcntl(link->fence, F_DUPFD_CLOEXEC, 0);
+    link->fence = pair[0];
+    far[RF_FD_FENCE] = pair[1];
+    link->crash = memfd_create("ringfence-crash", MFD_CLOEXEC);
+    if (link->crash < 0)
+        return -errno;
     far[RF_FD_CRASH] = fcntl(link->crash, F_DUPFD_CLOEXEC, 0);
-    return far[RF_FD_FENCE] < 0 || far[RF_FD_CRASH] < 0 ? -errno : 0;
+    return far[RF_FD_CRASH] < 0 ? -errno : 0;
 }
 
 struct rf_link *rf_link_new(uv_loop_t *loop, uint64_t generation, int ret_far[RF_FD_COUNT],
@@ -185,9 +188,8 @@ static void answer_fence(struct rf_link *link)
     read_pipe(link, OUT, bytes_in(link->fds[OUT]));
     read_pipe(link, ERR, bytes_in(link->fds[ERR]));
     link->fenced = true;
-    uint64_t one = 1;
     if (link->fence >= 0)
-        (void)!write(link->fence, &one, sizeof(one));
+        (void)!send(link->fence, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* Passes on up to `max` messages.  True when the socket is empty. */
@@ -293,12 +295,12 @@ int rf_link_send(struct rf_link *link, uint8_t type, uint64_t request_id,
 
 void rf_link_drain(struct rf_link *link)
 {
-    while (!link->broken && !link->closed && !read_frames(link, FRAMES_A_ROUND))
+    for (int i = 0; i < DRAIN_ROUNDS_MAX && !read_frames(link, FRAMES_A_ROUND); i++)
         ;
     link->broken = true;
     for (int which = OUT; which <= ERR; which++) {
         size_t left = DRAIN_BYTES_MAX, n;
-        while (left && (n = bytes_in(link->fds[which]))) {
+        while (left && !link->closed && (n = bytes_in(link->fds[which]))) {
             n = n < left ? n : left;
             read_pipe(link, which, n);
             left -= n;

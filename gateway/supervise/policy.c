@@ -33,12 +33,13 @@ bool rf_policy_due(struct rf_policy *policy, int64_t now_us)
            policy->risk_us >= RF_POLICY_RISK * expected(policy);
 }
 
-void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, int64_t delay_us)
+void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle)
 {
     policy->cost_us = policy->cost_us ? (3 * policy->cost_us + cost_us) / 4 : cost_us;
     if (policy->cost_us < 1)
         policy->cost_us = 1;
-    policy->budget_us -= delay_us;
+    if (!idle)
+        policy->budget_us -= cost_us;
     policy->risk_us = 0;
     policy->dirty = false;
 }

@@ -1,12 +1,12 @@
 /* When to take the automatic checkpoint.  Pure: time comes as an argument.
  *
- * A checkpoint costs a request that comes while it is made its time.  One is
- * taken right after a cell as long as a small budget of such delay lasts (a
- * share of the time that passes, with a burst for the first few cells), or
- * when the cells since the last one took RF_POLICY_RISK times its cost, or
- * when the kernel has been idle for RF_POLICY_IDLE_US.  So the cells of a
- * person or of a notebook runner are each covered at once, and a tight loop of
- * small cells loses no more than that share.
+ * A checkpoint costs a fork and, in the next cell, the copying of the pages
+ * that both share.  One is taken right after a cell as long as a small budget
+ * lasts (a share of the time that passes, with a burst for the first few
+ * cells), or when the cells since the last one took RF_POLICY_RISK times its
+ * cost; and, at no charge, when the kernel has been idle for
+ * RF_POLICY_IDLE_US.  So the cells that a person runs are each covered at
+ * once, and a loop of small cells loses no more than that share.
  */
 #ifndef RINGFENCE_GATEWAY_SUPERVISE_POLICY_H
 #define RINGFENCE_GATEWAY_SUPERVISE_POLICY_H
@@ -14,11 +14,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RF_POLICY_IDLE_US 5000
+#define RF_POLICY_IDLE_US 50000
 #define RF_POLICY_RISK 20
 #define RF_POLICY_SHARE 33        /* one part in so many of the time that passes */
-#define RF_POLICY_BURST_US 20000  /* the budget's upper bound */
-#define RF_POLICY_FIRST_US 2000   /* what the first checkpoint is thought to cost */
+#define RF_POLICY_BURST_US 40000  /* the budget's upper bound */
+#define RF_POLICY_FIRST_US 4000   /* what the first checkpoint is thought to cost */
 
 struct rf_policy {
     int64_t cost_us;   /* expected; 0: not known yet */
@@ -32,8 +32,8 @@ struct rf_policy {
 void rf_policy_ran(struct rf_policy *policy, int64_t run_us, int64_t now_us);
 /* Should one be taken now, right after a cell? */
 bool rf_policy_due(struct rf_policy *policy, int64_t now_us);
-/* One was taken; it cost so much, and a request waited for it so long. */
-void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, int64_t delay_us);
+/* One was taken and cost so much; `idle`: nobody waited. */
+void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle);
 /* The worker was replaced: what was at risk is lost. */
 void rf_policy_reset(struct rf_policy *policy);
 

@@ -50,13 +50,15 @@ struct rf_supervisor {
     struct rf_keeper *keeper;
     struct rf_link *link;
     struct rf_checkpoint *checkpoint, *making;
+    bool making_gone; /* that process ended already; the worker's word of it is to come */
+    bool adopted;     /* the keeper knows the current worker */
     struct rf_policy policy;
     struct death death;
     char broken[96]; /* why the worker was killed by us; empty: it was not */
     char lost[44];
     uv_timer_t timers[TIMERS];
     int open_timers;
-    int64_t request_us; /* when the first request after an order for a checkpoint went out; 0: none */
+    bool was_idle; /* when the checkpoint was ordered */
     bool ending; /* the keeper was told to end */
 };
 
@@ -108,9 +110,23 @@ static void kill_worker(struct rf_supervisor *s, const char *why)
            (unsigned long long)rf_link_generation(s->link), why);
 }
 
+/* Whoever tells first of a resumed worker, it or its checkpoint, names it to
+ * the keeper; without that nobody could interrupt it or hear of its death. */
+static void adopt_resumed(struct rf_supervisor *s, int pid)
+{
+    if (s->adopted)
+        return;
+    s->adopted = true;
+    rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, rf_link_generation(s->link), pid, 0);
+    if (s->broken[0]) /* the order to kill it came when it had no name yet */
+        rf_keeper_order(s->keeper, RF_KEEPER_KILL, rf_link_generation(s->link), 0, 0);
+}
+
 static void became_ready(struct rf_supervisor *s)
 {
     bool resumed = s->state == RESUMING;
+    rf_log(RF_LOG_DEBUG, "supervisor", "worker %llu is ready",
+           (unsigned long long)rf_link_generation(s->link));
     stop_timer(s, WATCHDOG);
     if (s->state != STOPPING)
         s->state = RUNNING;
@@ -128,8 +144,10 @@ static void on_checkpointed(struct rf_supervisor *s, const struct rf_frame *fram
         return;
     }
     struct rf_checkpoint *made = rf_steal(&s->making);
+    if (s->making_gone)
+        pid = 0; /* the one that there was is better than none */
     rf_policy_taken(&s->policy, cost < COST_MAX_US ? (int64_t)cost : COST_MAX_US,
-                    s->request_us ? now_us() - s->request_us : 0);
+                    s->was_idle);
     if (!pid) {
         rf_log(RF_LOG_WARN, "supervisor", "no checkpoint: %.*s", (int)frame->parts[3].len,
                frame->parts[3].data);
@@ -149,8 +167,12 @@ static void on_frame(void *ctx, const struct rf_frame *frame)
         on_checkpointed(s, frame);
         return;
     }
-    if (frame->type == RF_MSG_HELLO && frame->request_id == rf_link_generation(s->link))
+    uint64_t pid;
+    if (frame->type == RF_MSG_HELLO && frame->request_id == rf_link_generation(s->link)) {
+        if (frame->n_parts && rf_bytes_u64(frame->parts[0], &pid) && pid <= INT32_MAX)
+            adopt_resumed(s, (int)pid);
         became_ready(s);
+    }
     if (rf_kernel_on_worker(s->kernel, frame, now_us()))
         kill_worker(s, "it broke the worker protocol");
 }
@@ -191,11 +213,11 @@ static void give_up_resume(struct rf_supervisor *s)
 static void on_resumed(void *ctx, struct rf_checkpoint *checkpoint, uint64_t generation, int pid)
 {
     struct rf_supervisor *s = ctx;
-    if (!s->link || generation != rf_link_generation(s->link) || s->state != RESUMING)
+    if (!s->link || generation != rf_link_generation(s->link))
         return; /* too late, or a lie: the watchdog decides */
     if (pid)
-        rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, generation, pid, 0);
-    else
+        adopt_resumed(s, pid);
+    else if (s->state == RESUMING)
         give_up_resume(s);
 }
 
@@ -204,21 +226,23 @@ static void on_checkpoint_gone(void *ctx, struct rf_checkpoint *checkpoint)
     struct rf_supervisor *s = ctx;
     if (checkpoint == s->checkpoint)
         s->checkpoint = NULL;
-    if (checkpoint == s->making)
-        s->making = NULL;
-    rf_checkpoint_close(checkpoint);
+    if (checkpoint == s->making) /* the worker does not know, and will tell of it */
+        s->making_gone = true;
+    else
+        rf_checkpoint_close(checkpoint);
 }
 
 static const struct rf_checkpoint_events checkpoint_events = {on_resumed, on_checkpoint_gone};
 
 /* The order needs no pause: the worker takes it before any later request. */
-static void take_checkpoint(struct rf_supervisor *s)
+static void take_checkpoint(struct rf_supervisor *s, bool idle)
 {
     if (s->making || s->state != RUNNING || rf_kernel_is_busy(s->kernel))
         return;
     int far = -1;
     s->making = rf_checkpoint_new(s->loop, s->next_id++, &far, &checkpoint_events, s);
-    s->request_us = 0;
+    s->making_gone = false;
+    s->was_idle = idle;
     if (s->making)
         rf_link_send(s->link, RF_MSG_CHECKPOINT, rf_checkpoint_id(s->making), NULL, 0, far);
 }
@@ -237,6 +261,7 @@ static bool resume(struct rf_supervisor *s)
     if (r)
         return false;
     s->state = RESUMING;
+    s->adopted = false;
     uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_RESUME_TIMEOUT_MS, 0);
     return true;
 }
@@ -340,11 +365,10 @@ static void keep_death(struct rf_supervisor *s, int wait_status, const char *rea
 
 static void worker_died(struct rf_supervisor *s, int wait_status, const char *reason)
 {
+    rf_link_drain(s->link); /* may yet say HELLO, ask to exit, or start a timer */
     enum state was = s->state;
-    stop_timer(s, CLOSED);
-    stop_timer(s, IDLE);
-    stop_timer(s, WATCHDOG);
-    rf_link_drain(s->link);
+    for (int i = 0; was < STOPPING && i < TIMERS; i++)
+        stop_timer(s, i);
     if (was == RUNNING)
         keep_death(s, wait_status, reason);
     s->broken[0] = '\0';
@@ -360,6 +384,8 @@ static void worker_died(struct rf_supervisor *s, int wait_status, const char *re
         start_fresh(s);
     } else if (was == STARTING) {
         start_fresh(s);
+    } else if (was == STOPPING && !s->ending) {
+        end_sandbox(s);
     }
 }
 
@@ -367,6 +393,7 @@ static void on_spawned(void *ctx, int code, const struct rf_error *err)
 {
     struct rf_supervisor *s = ctx;
     s->spawning = NULL;
+    rf_log(RF_LOG_DEBUG, "supervisor", "the zygote answered: %d", code);
     if (code)
         fail(s, err);
 }
@@ -396,6 +423,9 @@ static void start_fresh(struct rf_supervisor *s)
 {
     struct rf_error err = {0};
     s->state = STARTING;
+    s->broken[0] = '\0';
+    s->adopted = true; /* the keeper makes it */
+    stop_timer(s, CLOSED);
     rf_link_close(s->link);
     rf_keeper_close(s->keeper, false);
     s->link = NULL;
@@ -413,7 +443,7 @@ static void start_fresh(struct rf_supervisor *s)
 
 static void on_idle(uv_timer_t *timer)
 {
-    take_checkpoint(timer->data);
+    take_checkpoint(timer->data, true);
 }
 
 static void on_watchdog(uv_timer_t *timer)
@@ -457,6 +487,7 @@ void rf_supervisor_attach(struct rf_supervisor *s, struct rf_kernel *kernel)
 int rf_supervisor_start(struct rf_supervisor *s, struct rf_error *err)
 {
     s->state = STARTING;
+    s->adopted = true;
     s->starts = 1;
     return ask_for_worker(s, err);
 }
@@ -465,8 +496,6 @@ void rf_supervisor_worker(struct rf_supervisor *s, uint8_t type, uint64_t reques
                           const struct rf_bytes *parts, size_t n_parts)
 {
     stop_timer(s, IDLE);
-    if (s->making && !s->request_us)
-        s->request_us = now_us();
     if (!s->link || rf_link_send(s->link, type, request_id, parts, n_parts, -1))
         rf_log(RF_LOG_ERROR, "supervisor", "a message of type %u could not be sent", type);
 }
@@ -482,7 +511,7 @@ void rf_supervisor_rested(struct rf_supervisor *s, int64_t run_us, size_t waitin
     if (run_us > 0)
         rf_policy_ran(&s->policy, run_us, now_us());
     if (rf_policy_due(&s->policy, now_us()))
-        take_checkpoint(s);
+        take_checkpoint(s, false);
     else if (s->policy.dirty)
         uv_timer_start(&s->timers[IDLE], on_idle, RF_POLICY_IDLE_US / 1000, 0);
 }
@@ -501,6 +530,8 @@ void rf_supervisor_stop(struct rf_supervisor *s)
     stop_timer(s, IDLE);
     rf_spawning_cancel(s->spawning);
     s->spawning = NULL;
+    if (!s->kernel && s->link) /* stopped before it began: nobody takes what a worker says */
+        rf_link_break(s->link);
     if (!s->keeper) {
         finish_stop(s);
     } else if (running) {

@@ -63,9 +63,10 @@ enum rf_worker_msg {
     RF_MSG_STREAM = 19,  /* request; ["stdout" or "stderr", UTF-8 text] */
     RF_MSG_INPUT_REQUEST = 20, /* request; [content: {"prompt": str, "password": bool}] */
     RF_MSG_FENCE = 21,         /* 0; []: read the pipes of fd 1 and 2 up to what is in them now,
-                                  then add 1 to the fence eventfd */
+                                  then send one byte on the fence socket */
     RF_MSG_CHECKPOINTED = 22,  /* checkpoint id; [pid in the sandbox (decimal), "0" if none was
-                                  made; cost in microseconds (decimal); class: "full",
+                                  made; cost in microseconds (decimal): the fork, and the
+                                  pages copied since the last one; class: "full",
                                   "crash-only" or "none"; reason (UTF-8, may be empty)] */
 };
 
@@ -74,7 +75,7 @@ enum rf_worker_fd {
     RF_FD_SOCKET, /* worker protocol */
     RF_FD_STDOUT, /* write end of the pipe of fd 1 */
     RF_FD_STDERR, /* write end of the pipe of fd 2 */
-    RF_FD_FENCE,  /* eventfd that answers RF_MSG_FENCE */
+    RF_FD_FENCE,  /* SEQPACKET socket, non-blocking: a packet of one byte answers RF_MSG_FENCE */
     RF_FD_CRASH,  /* memfd into which faulthandler writes the traceback of a crash */
     RF_FD_COUNT,
 };

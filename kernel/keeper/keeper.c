@@ -151,17 +151,19 @@ static void reap(void)
     }
 }
 
+/* The children that live are asked first: a number among the ended may have
+ * come round again. */
 static void adopt(uint64_t id, pid_t pid)
 {
-    for (size_t i = 0; i < ENDED_MAX; i++) {
+    siginfo_t info = {0};
+    bool child = pid > 1 && !waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+    for (size_t i = 0; !child && i < ENDED_MAX; i++) {
         if (ended[i].pid == pid && pid > 0) {
             say(RF_KEEPER_DIED, id, pid, ended[i].status, NULL);
             ended[i].pid = 0;
             return;
         }
     }
-    siginfo_t info = {0};
-    bool child = pid > 1 && !waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
     if (!child || by_pid(pid) || n_named == NAMED_MAX) {
         say(RF_KEEPER_DIED, id, pid, SIGKILL, "no such child");
         return;

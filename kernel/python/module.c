@@ -202,10 +202,6 @@ static PyObject *py_checkpoint(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "K:checkpoint", &id))
         return NULL;
     int control = rf_worker_take_fd();
-    if (control < 0) {
-        PyErr_SetString(PyExc_RuntimeError, "no descriptor came with the checkpoint request");
-        return NULL;
-    }
     PyOS_BeforeFork();
     int64_t generation = rf_worker_checkpoint(id, control);
     if (generation > 0) {
@@ -217,10 +213,10 @@ static PyObject *py_checkpoint(PyObject *self, PyObject *args)
 }
 
 PyDoc_STRVAR(zygote_serve_doc,
-             "zygote_serve(fd, direct, keeper_path, idle_seconds, preload, watch) -> dict\n\n"
+             "zygote_serve(fd, direct, keeper_path, idle_seconds, preload, watch)\n\n"
              "Serves spawn requests on a listening (or, with direct, connected) socket.  Returns\n"
-             "in each new worker: generation (int), environ (bytes, NUL-separated), cwd (bytes),\n"
-             "argv (list of str), crash_fd (int).  In the zygote it ends in SystemExit.");
+             "in each new worker, which may belong to no kernel yet: go on with await_spawn().  In\n"
+             "the zygote it ends in SystemExit.");
 
 static const char **paths_of(PyObject *list, Py_ssize_t *ret_n)
 {
@@ -270,10 +266,9 @@ static PyObject *describe(const struct rf_spawn *spawn)
 
 static PyObject *py_zygote_serve(PyObject *self, PyObject *args)
 {
-    struct rf_zygote_options options = {.before_fork = PyOS_BeforeFork,
-                                        .after_fork_parent = PyOS_AfterFork_Parent,
-                                        .after_fork_child = PyOS_AfterFork_Child,
-                                        .since = loaded_at};
+    struct rf_zygote_options options = {
+        .hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child},
+        .since = loaded_at};
     int direct;
     PyObject *watch;
     Py_ssize_t n = 0;
@@ -286,18 +281,44 @@ static PyObject *py_zygote_serve(PyObject *self, PyObject *args)
         return NULL;
     options.watch = paths;
     options.n_watch = (size_t)n;
-    struct rf_spawn spawn = {0};
-    int r = rf_zygote_serve(&options, &spawn);
+    int r = rf_zygote_serve(&options);
     PyMem_Free(paths);
-    if (r == 1) {
-        PyObject *description = describe(&spawn);
-        rf_spawn_deinit(&spawn);
-        return description;
-    }
+    if (r == 1)
+        Py_RETURN_NONE;
     if (r < 0)
         return raise_errno(r);
     PyErr_SetObject(PyExc_SystemExit, NULL);
     return NULL;
+}
+
+PyDoc_STRVAR(is_asked_doc,
+             "is_asked() -> bool: a kernel waits for this worker (await_spawn will not block)");
+
+static PyObject *py_is_asked(PyObject *self, PyObject *unused)
+{
+    return PyBool_FromLong(rf_spare_is_asked());
+}
+
+PyDoc_STRVAR(await_spawn_doc,
+             "await_spawn() -> dict\n\n"
+             "Waits until a kernel takes this worker: generation (int), environ (bytes,\n"
+             "NUL-separated), cwd (bytes), argv (list of str), crash_fd (int).  SystemExit when the\n"
+             "zygote is gone.");
+
+static PyObject *py_await_spawn(PyObject *self, PyObject *unused)
+{
+    struct rf_spawn spawn = {0};
+    int r;
+    Py_BEGIN_ALLOW_THREADS;
+    r = rf_spare_await(&spawn);
+    Py_END_ALLOW_THREADS;
+    PyObject *description = r == 1 ? describe(&spawn) : NULL;
+    rf_spawn_deinit(&spawn);
+    if (r < 0)
+        return raise_errno(r);
+    if (r == 0)
+        PyErr_SetObject(PyExc_SystemExit, NULL);
+    return description;
 }
 
 static PyMethodDef methods[] = {
@@ -307,6 +328,8 @@ static PyMethodDef methods[] = {
     {"fileno", py_fileno, METH_NOARGS, fileno_doc},
     {"is_worker", py_is_worker, METH_NOARGS, is_worker_doc},
     {"checkpoint", py_checkpoint, METH_VARARGS, checkpoint_doc},
+    {"is_asked", py_is_asked, METH_NOARGS, is_asked_doc},
+    {"await_spawn", py_await_spawn, METH_NOARGS, await_spawn_doc},
     {"zygote_serve", py_zygote_serve, METH_VARARGS, zygote_serve_doc},
     {NULL, NULL, 0, NULL},
 };

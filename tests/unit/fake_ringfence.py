@@ -6,6 +6,7 @@ then the length of each part as "<I" and the parts.  Run as a program it is a
 zygote: it puts itself in the place of _ringfence and calls the zygote's main.
 """
 
+import fcntl
 import json
 import os
 import select
@@ -28,7 +29,7 @@ MSG_INPUT_REQUEST = 20
 MSG_CHECKPOINTED = 22
 MSG_TIMING = 99  # of this stand-in alone: ns from the fork to HELLO
 
-SOCKET, CRASH = 60, 61
+SOCKET, FENCE, CRASH, TEXT, LAST = 3, 4, 5, 6, 7  # as in kernel/worker.h
 HEAD = struct.Struct("<BQI")
 LENGTH = struct.Struct("<I")
 
@@ -37,6 +38,7 @@ _served_at = 0
 _lock = threading.Lock()
 _received = bytearray()
 _checkpoints = ""  # folder of their sockets
+_spawned = {}
 
 
 def pack(kind, about, parts):
@@ -46,38 +48,46 @@ def pack(kind, about, parts):
     )
 
 
-def unpack(data):
-    """(message or None, bytes used)"""
+def needed(data):
+    """How long `data` must be before more can be said; its length: it is a message."""
     if len(data) < HEAD.size:
-        return None, 0
-    kind, about, n = HEAD.unpack_from(data)
+        return HEAD.size
+    n = HEAD.unpack_from(data)[2]
     at = HEAD.size + n * LENGTH.size
     if len(data) < at:
-        return None, 0
-    lengths = [LENGTH.unpack_from(data, HEAD.size + i * LENGTH.size)[0] for i in range(n)]
-    if len(data) < at + sum(lengths):
-        return None, 0
-    parts = []
-    for length in lengths:
-        parts.append(bytes(data[at : at + length]))
-        at += length
-    return (kind, about, parts), at
+        return at
+    return at + sum(LENGTH.unpack_from(data, HEAD.size + i * LENGTH.size)[0] for i in range(n))
+
+
+def unpack(data):
+    """(message or None, bytes used)"""
+    length = 0
+    while length < needed(data[:length]):
+        length = needed(data[:length])
+        if len(data) < length:
+            return None, 0
+    kind, about, n = HEAD.unpack_from(data)
+    at, parts = HEAD.size + n * LENGTH.size, []
+    for i in range(n):
+        size = LENGTH.unpack_from(data, HEAD.size + i * LENGTH.size)[0]
+        parts.append(bytes(data[at : at + size]))
+        at += size
+    return (kind, about, parts), length
 
 
 def recv(timeout_ms=-1):
-    deadline = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
-    while True:
-        message, used = unpack(_received)
-        if message is not None:
-            del _received[:used]
-            return message
-        wait = None if deadline is None else max(0, deadline - time.monotonic())
+    """Reads no byte of the next message, so that fileno() tells whether there is one."""
+    wait = None if timeout_ms < 0 else timeout_ms / 1000
+    while len(_received) < needed(_received):
         if not select.select([SOCKET], [], [], wait)[0]:
             return None
-        chunk = os.read(SOCKET, 1 << 20)
+        chunk = os.read(SOCKET, needed(_received) - len(_received))
         if not chunk:
             raise EOFError("the gateway closed the worker's socket")
         _received.extend(chunk)
+    message, used = unpack(_received)
+    del _received[:used]
+    return message
 
 
 def fileno():
@@ -147,7 +157,7 @@ def checkpoint(checkpoint_id):
 
 
 def zygote_serve(listen_fd, direct, keeper_path, idle_seconds, preload, watch):
-    global _pid, _served_at, _checkpoints
+    global _spawned
     assert isinstance(keeper_path, bytes) and all(isinstance(path, bytes) for path in watch)
     listener = socket.socket(fileno=listen_fd)
     while True:
@@ -166,10 +176,28 @@ def zygote_serve(listen_fd, direct, keeper_path, idle_seconds, preload, watch):
         connection.close()
         for fd in fds:
             os.close(fd)
-    _served_at = time.perf_counter_ns()
-    os.setsid()
     listener.close()
-    for fd, place in zip((connection.detach(), *fds), (SOCKET, 1, 2, CRASH)):
+    _spawned = {"asked": asked, "connection": connection, "fds": fds}
+
+
+def is_asked():
+    """A worker of this stand-in is made when it is asked for; say otherwise, so
+    that it prepares itself as a spare one does."""
+    return False
+
+
+def await_spawn():
+    global _pid, _served_at, _checkpoints
+    _served_at = time.perf_counter_ns()
+    asked, connection, fds = _spawned["asked"], _spawned["connection"], _spawned["fds"]
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    given = {SOCKET: connection.fileno(), 1: fds[0], 2: fds[1], CRASH: fds[2]}
+    given |= {place: null for place in (FENCE, TEXT, LAST)}
+    high = {place: fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for place, fd in given.items()}
+    for fd in (null, connection.detach(), *fds):
+        os.close(fd)
+    for place, fd in high.items():
         os.dup2(fd, place)
         os.close(fd)
     os.chdir(asked["cwd"])

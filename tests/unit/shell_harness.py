@@ -17,6 +17,12 @@ import fake_ringfence as fake
 
 LIMIT_S = 20.0
 
+# gateway/jupyter/kernel_worker.c
+PUBLISHED = (
+    "display_data update_display_data execute_result error clear_output debug_event "
+    "comm_open comm_msg comm_close"
+).split()
+
 
 @dataclass
 class Answer:
@@ -92,11 +98,14 @@ class Worker:
             setattr(answer, name, getattr(answer, name) + parts[1].decode())
             answer.order.append(name)
         elif kind == fake.MSG_PUBLISH:
+            assert self.hello is not None, "published before HELLO"
             msg_type = parts[0].decode()
+            assert msg_type in PUBLISHED, f"the gateway takes no {msg_type}"
             row = (msg_type, strict_json(parts[3]), parts[1], strict_json(parts[2]), parts[4:])
             answer.published.append(row)
             answer.order.append(msg_type)
         elif kind == fake.MSG_INPUT_REQUEST:
+            assert about == self.next_id, "input_request of a request that does not run"
             self.asked.append(strict_json(parts[0]))
             if self.on_input is not None:
                 reply = {"value": self.on_input(self.asked[-1])}

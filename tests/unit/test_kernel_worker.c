@@ -19,20 +19,29 @@ static struct rig *rig_running(const char *more)
 
 /* ---- streams ---- */
 
-static void text_waits_50_ms(void **state)
+static void text_waits_at_most_50_ms(void **state)
 {
     struct rig *rig = rig_running("");
     assert_true(rf_kernel_deadline(rig->kernel) == INT64_MAX);
     rig_stream(rig, 1, "stdout", "one ");
-    rig->now += 20000;
+    rig->now += 2000;
     rig_stream(rig, 1, "stdout", "two");
     rig_expect(rig, "");
-    assert_int_equal(rf_kernel_deadline(rig->kernel), 1050000);
-    rf_kernel_on_time(rig->kernel, 1049999);
+    assert_int_equal(rf_kernel_deadline(rig->kernel), 1005000); /* soon, after a pause */
+    rf_kernel_on_time(rig->kernel, 1004999);
     rig_expect(rig, "");
-    rf_kernel_on_time(rig->kernel, 1050000);
+    rf_kernel_on_time(rig->kernel, 1005000);
     rig_expect(rig, "stream m1 {\"name\":\"stdout\",\"text\":\"one two\"}\n");
     assert_true(rf_kernel_deadline(rig->kernel) == INT64_MAX);
+    rig->now += 10000;
+    rig_stream(rig, 1, "stdout", "three ");
+    rig->now += 20000; /* the first byte counts */
+    rig_stream(rig, 1, "stdout", "four");
+    assert_int_equal(rf_kernel_deadline(rig->kernel), 1012000 + 50000);
+    rf_kernel_on_time(rig->kernel, 1061999);
+    rig_expect(rig, "");
+    rf_kernel_on_time(rig->kernel, 1062000);
+    rig_expect(rig, "stream m1 {\"name\":\"stdout\",\"text\":\"three four\"}\n");
     rig_free(rig);
 }
 
@@ -532,7 +541,7 @@ static void comms_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_waits_50_ms),
+        cmocka_unit_test(text_waits_at_most_50_ms),
         cmocka_unit_test(other_output_comes_after_the_text),
         cmocka_unit_test(pipe_bytes_become_characters),
         cmocka_unit_test(large_text_goes_at_once_in_pieces),

@@ -91,8 +91,7 @@ static void test_forms(void **state)
         parse(&line, &strict, cases[i].args);
         if (line.r)
             fail_msg("%s: %d (%s)", cases[i].args, line.r, line.err.text);
-        snprintf(got, sizeof(got), "%s %s %lld %d:%s%s",
-                 line.values.file ? line.values.file : "-",
+        snprintf(got, sizeof(got), "%s %s %lld %d:%s%s", line.values.file ? line.values.file : "-",
                  line.values.python ? line.values.python : "-", (long long)line.values.size,
                  line.values.loud, line.n_words ? " " : "", line.n_words ? line.argv[1] : "");
         check_line(cases[i].args, cases[i].want, got);
@@ -138,8 +137,8 @@ static void test_unknown_are_passed(void **state)
     assert_int_equal(line.r, 0);
     assert_string_equal(line.values.file, "c.json");
     assert_true(line.values.loud);
-    static const char *const want[] = {"--HistoryManager.hist_file=:memory:", "--x", "y", "-q",
-                                       "--file", "z"};
+    static const char *const want[] = {
+        "--HistoryManager.hist_file=:memory:", "--x", "y", "-q", "--file", "z"};
     assert_int_equal(line.n_words, COUNT_OF(want));
     for (size_t i = 0; i < COUNT_OF(want); i++)
         assert_string_equal(line.argv[i + 1], want[i]);

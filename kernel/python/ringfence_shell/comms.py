@@ -92,9 +92,7 @@ def _can_open(content: dict[str, Any]) -> bool:
 
 def _refuse(content: dict[str, Any]) -> None:
     _log.error("No such comm target registered: %s", content.get("target_name"))
-    answer = {"comm_id": content["comm_id"], "data": {}}
-    topic = wire.utf8(f"comm-{content['comm_id']}")
-    wire.publish(current_id(), "comm_close", answer, topic=topic)
+    wire.publish(current_id(), "comm_close", {"comm_id": content["comm_id"], "data": {}})
 
 
 def info(target_name: object) -> dict[str, dict[str, str]]:

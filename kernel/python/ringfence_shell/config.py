@@ -13,12 +13,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from IPython.core.application import ENV_CONFIG_DIRS, SYSTEM_CONFIG_DIRS
 from IPython.core.shellapp import InteractiveShellApp, shell_aliases, shell_flags
 from traitlets import List, Unicode
-from traitlets.config.loader import Config, DeferredConfigString, PyFileConfigLoader
+from traitlets.config.loader import Config, DeferredConfigList, PyFileConfigLoader
 
 from .kernel import Kernel
 from .shell import QuietProfileDir, ZMQInteractiveShell
@@ -90,7 +91,8 @@ class Arguments:
         elif name in shell_aliases and separator:
             self._set(shell_aliases[name], value)
         elif name in shell_flags:
-            self.config.merge(shell_flags[name][0])
+            for section, values in shell_flags[name][0].items():
+                self.config[section].merge(values)
         else:
             self._warn(f"the argument {item!r} is not known and ignored")
 
@@ -102,7 +104,8 @@ class Arguments:
                 self._warn(f"the argument --{name} names no configurable class and is ignored")
                 return
             section = section[part]
-        section[trait] = DeferredConfigString(value)
+        given = section[trait] if trait in section else ()
+        section[trait] = DeferredConfigList([*given, value])  # a list for lists, else one value
 
 
 def _has_startup_files(folder: str) -> bool:
@@ -187,17 +190,23 @@ class Startup:
                     new.events.register(event, function)
         return new
 
-    def run(self, shell: Any) -> None:
-        """The start-up steps: extensions, --matplotlib, startup files, exec_lines."""
-        if not self.has_code():
-            return
+    @cached_property
+    def app(self) -> IPKernelApp | None:
+        """IPython's start-up steps with this configuration; None if it is unusable."""
         try:
-            app = IPKernelApp(config=self._known_to_app(), shell=shell)
+            app = IPKernelApp(config=self._known_to_app())
         except Exception as exc:
             _warn(f"the start-up configuration is not used: {exc!r}")
+            return None
+        app.ipython_dir = self.ipython_dir
+        return app
+
+    def run(self, shell: Any) -> None:
+        """The start-up steps: extensions, --matplotlib, startup files, exec_lines."""
+        if not self.has_code() or self.app is None:
             return
-        app.ipython_dir, app.profile_dir = self.ipython_dir, shell.profile_dir
-        for step in (app.init_gui_pylab, app.init_extensions, app.init_code):
+        self.app.shell, self.app.profile_dir = shell, shell.profile_dir
+        for step in (self.app.init_gui_pylab, self.app.init_extensions, self.app.init_code):
             try:
                 step()
             except (Exception, SystemExit) as exc:
@@ -214,11 +223,9 @@ class Startup:
 
     def includes_cwd(self) -> bool:
         """False if the user wants '' kept off sys.path."""
-        wanted = any(
-            str(self.config[name].get("ignore_cwd", "False")) == "True"
-            for name in _APP & set(self.config)
-        )
-        return not wanted and not os.environ.get("PYTHONSAFEPATH")
+        if os.environ.get("PYTHONSAFEPATH"):
+            return False
+        return not (_APP & set(self.config) and self.app is not None and self.app.ignore_cwd)
 
 
 _OURS = ("IPython", "ringfence_shell")

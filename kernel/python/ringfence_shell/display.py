@@ -32,7 +32,7 @@ class _Hooks(threading.local):
             return False
         return True
 
-    def send(self, msg_type: str, content: dict[str, Any], topic: bytes | None = None) -> None:
+    def send(self, msg_type: str, content: dict[str, Any]) -> None:
         """Publishes, unless a hook keeps the message by returning None."""
         if self.hooks:
             message: dict[str, Any] | None = _message(msg_type, content)
@@ -42,7 +42,7 @@ class _Hooks(threading.local):
                     return
             assert message is not None
             msg_type, content = message["header"]["msg_type"], message["content"]
-        wire.publish(request.current_id(), msg_type, content, topic=topic)
+        wire.publish(request.current_id(), msg_type, content)
 
 
 def _message(msg_type: str, content: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class ShellDisplayPublisher(DisplayPublisher):
         self._validate_data(data, metadata)
         content = {"data": data, "metadata": metadata, "transient": transient or {}}
         msg_type = "update_display_data" if update else "display_data"
-        self._hooks.send(msg_type, content, b"display_data")
+        self._hooks.send(msg_type, content)
 
     def clear_output(self, wait: bool = False) -> None:
-        self._hooks.send("clear_output", {"wait": bool(wait)}, b"display_data")
+        self._hooks.send("clear_output", {"wait": bool(wait)})

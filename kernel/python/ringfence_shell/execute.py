@@ -34,10 +34,10 @@ class _Cell:
         self.code = content.get("code")
         if not isinstance(self.code, str):
             raise ValueError("execute_request: code is missing or no string")
-        self.silent = bool(content.get("silent", False))
-        self.store_history = bool(content.get("store_history", not self.silent))
-        self.store_history = self.store_history and not self.silent
-        self.allow_stdin = bool(content.get("allow_stdin", False))
+        # As the gateway reads them (gateway/jupyter/request.c): it must agree.
+        self.silent = content.get("silent") is True
+        self.store_history = not self.silent and content.get("store_history") is not False
+        self.allow_stdin = content.get("allow_stdin") is True
         expressions = content.get("user_expressions")
         self.expressions = expressions if isinstance(expressions, dict) else {}
         self.metadata = request.part("metadata")
@@ -88,7 +88,7 @@ async def execute(worker: Worker, request: Request) -> Reply:
     shell.begin_cell(request.execution_count)
     worker.before_cell()
     error, expressions = None, {}
-    with worker.stdin.during(cell.allow_stdin):
+    with worker.stdin.during(request.id, cell.allow_stdin):
         try:
             worker.interrupts.arm()
             result = await _run(worker, cell)
@@ -168,10 +168,17 @@ async def _run_async(worker: Worker, cell: _Cell) -> Any:
 
 
 def _show(shell: Any, exc: BaseException) -> None:
+    """Shows `exc` without the frames of this package at its beginning."""
+    tb = exc.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_HERE):
+        tb = tb.tb_next
     try:
-        shell.showtraceback((type(exc), exc, exc.__traceback__))
+        shell.showtraceback((type(exc), exc, tb))
     except Exception as failure:
         print(f"{type(exc).__name__}: {text_of(exc)} (not shown: {failure!r})", file=sys.stderr)
+
+
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def leave_child(error: BaseException | None) -> None:

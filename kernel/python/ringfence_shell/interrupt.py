@@ -93,8 +93,7 @@ class Interrupts:
         if self._taken:
             self._pending = True
         else:
-            waiting, _, _ = select.select([_ringfence.fileno()], [], [], 0)
-            self._pending = bool(waiting)
+            self._pending = _message_waits()
 
     def _on_await(self, signum: int, frame: FrameType | None) -> None:
         cell = self._awaiting
@@ -106,6 +105,13 @@ class Interrupts:
         if inside and (running is cell.task or self._pressed > 1):
             raise KeyboardInterrupt
         cell.interrupt()
+
+
+def _message_waits() -> bool:
+    try:
+        return bool(select.select([_ringfence.fileno()], [], [], 0)[0])
+    except (OSError, ValueError):
+        return False  # closed: the worker is at its end
 
 
 def _current_task(task: asyncio.Task[object]) -> asyncio.Task[object] | None:

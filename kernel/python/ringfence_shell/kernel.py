@@ -11,6 +11,8 @@ import uuid
 from functools import cached_property
 from typing import Any
 
+import _ringfence
+
 from . import comms, request, wire
 
 
@@ -57,7 +59,8 @@ class Session:
         header: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Publishes a message on iopub; ValueError for any other socket."""
+        """Publishes a message on iopub; ValueError for any other socket, and for
+        messages that are not a worker's (status, execute_input)."""
         if not isinstance(stream, IOPubSocket):
             raise ValueError("only kernel.iopub_socket can be sent to")
         if isinstance(msg_or_type, dict):
@@ -65,11 +68,17 @@ class Session:
             parent = parent or message.get("parent_header")
         else:
             message = self.msg(msg_or_type, content, parent, header, metadata)
+        owner = request.find(parent).id
+        msg_type, content = message["header"]["msg_type"], message["content"]
+        if msg_type == "stream":
+            fd = 2 if content.get("name") == "stderr" else 1
+            _ringfence.stream_write(fd, str(content.get("text", "")), owner)
+            return message
         topic = ident[0] if isinstance(ident, (list, tuple)) and ident else ident
         wire.publish(
-            request.find(parent).id,
-            message["header"]["msg_type"],
-            message["content"],
+            owner,
+            msg_type,
+            content,
             metadata=message.get("metadata"),
             topic=topic.encode() if isinstance(topic, str) else topic,
             buffers=buffers or message.get("buffers") or (),

@@ -21,8 +21,6 @@ from typing import Any
 
 import _ringfence
 
-from .interrupt import Interrupts
-
 
 class Interruptible:
     """Awaits a coroutine; interrupt() raises KeyboardInterrupt where it awaits.
@@ -74,8 +72,7 @@ def _nothing() -> None:
 class CellLoop:
     """Owns the loop and the context in which all cells run."""
 
-    def __init__(self, interrupts: Interrupts) -> None:
-        self._interrupts = interrupts
+    def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = contextvars.copy_context()  # ContextVars last from cell to cell
         self._poll: select.poll | None = None
@@ -153,12 +150,11 @@ class CellLoop:
             loop.stop()
 
         loop.add_reader(_ringfence.fileno(), on_readable)
-        try:
-            CellLoop._run_forever(loop)
-        finally:
-            if not loop.is_closed():
-                loop.remove_reader(_ringfence.fileno())
-        return readable or not _ringfence.is_worker()
+        CellLoop._run_forever(loop)
+        if not _ringfence.is_worker():
+            return True  # a child shares the selector: it must not touch it
+        loop.remove_reader(_ringfence.fileno())
+        return readable
 
     @staticmethod
     def _run_forever(loop: asyncio.AbstractEventLoop) -> None:

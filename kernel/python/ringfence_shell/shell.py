@@ -131,6 +131,12 @@ class ZMQInteractiveShell(InteractiveShell):
         super().init_hooks()
         self.set_hook("show_in_pager", page.as_hook(self.payloadpage_page), 99)
 
+    def init_extension_manager(self) -> None:
+        super().init_extension_manager()
+        manager = self.extension_manager
+        if hasattr(manager, "_on_ipython_dir_changed"):  # IPython 8 would create a folder there
+            self.unobserve(manager._on_ipython_dir_changed, names=("ipython_dir",))
+
     def init_magics(self) -> None:
         super().init_magics()
         self.register_magics(KernelMagics)
@@ -174,7 +180,7 @@ class ZMQInteractiveShell(InteractiveShell):
         if self.displayhook.is_publishing:
             self._traceback_in_displayhook = True
         self._last_traceback = stb
-        if not _ringfence.is_worker():  # a child that user code forked
+        if not _ringfence.is_worker() or wire.holds():  # a child of user code, or start-up
             sys.stderr.write(self.InteractiveTB.stb2text(stb) + "\n")
             return
         content = {

@@ -13,7 +13,7 @@ from typing import Any
 import _ringfence
 from IPython.core.error import StdinNotImplementedError
 
-from . import request, wire
+from . import wire
 
 _POLL_MS = 50  # how long a thread other than the main one holds the socket at a time
 
@@ -29,45 +29,54 @@ class Stdin:
     def __init__(self, queue: deque[Message]) -> None:
         self._queue = queue
         self._allowed = False
-        self._running = False
+        self._request: int | None = None  # of the cell that runs
         self._socket = threading.RLock()  # who waits for an answer
 
     @contextmanager
-    def during(self, allowed: bool) -> Iterator[None]:
-        """Puts our functions in the place of Python's while a cell runs."""
+    def during(self, request_id: int, allowed: bool) -> Iterator[None]:
+        """Puts our functions in the place of Python's while that request's cell runs."""
         saved = builtins.input, getpass.getpass
-        self._allowed, self._running = allowed, True
+        self._allowed, self._request = allowed, request_id
         builtins.input, getpass.getpass = self.input, self.getpass
         try:
             yield
         finally:
             builtins.input, getpass.getpass = saved
             with self._socket:  # a thread that waits for an answer gives up first
-                self._running = False
+                self._request = None
 
     def input(self, prompt: object = "", /) -> str:
         """Python's input(): EOFError if the client says so, KeyboardInterrupt,
         StdinNotImplementedError if the client takes no input requests."""
+        __tracebackhide__ = True
         return self._ask("input", str(prompt), password=False)
 
     def getpass(self, prompt: str = "Password: ", stream: Any = None, **kwargs: Any) -> str:
         """Python's getpass.getpass(); stream and echo_char have no meaning here."""
+        __tracebackhide__ = True
         return self._ask("getpass", str(prompt), password=True)
 
     def _ask(self, function: str, prompt: str, password: bool) -> str:
+        __tracebackhide__ = True
         if not self._allowed:
             raise StdinNotImplementedError(
                 f"{function} was called, but this frontend does not support input requests."
             )
+        content = wire.dumps({"prompt": prompt, "password": password})
         with self._socket:
+            # Only the cell that runs may ask, also for tasks and threads of others.
+            request_id = self._cell()
             self._drop_stale()
-            content = wire.dumps({"prompt": prompt, "password": password})
-            request_id = request.current_id()
             _ringfence.send(_ringfence.MSG_INPUT_REQUEST, request_id, [content])
         value = self._answer(request_id)
         if value == "\x04":
             raise EOFError
         return value
+
+    def _cell(self) -> int:
+        if self._request is None:
+            raise EOFError("the cell that asked for input has ended")
+        return self._request
 
     def _drop_stale(self) -> None:
         """Drops answers to questions that were interrupted."""
@@ -76,11 +85,11 @@ class Stdin:
                 self._queue.append(message)
 
     def _answer(self, request_id: int) -> str:
+        __tracebackhide__ = True
         main = threading.current_thread() is threading.main_thread()
         while True:
             with self._socket:
-                if not self._running:
-                    raise EOFError("the cell that asked for input has ended")
+                self._cell()
                 message = _ringfence.recv(-1 if main else _POLL_MS)
             if message is None:
                 continue

@@ -11,6 +11,7 @@ import codecs
 import json
 import math
 import numbers
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timezone
@@ -19,6 +20,22 @@ from typing import Any
 import _ringfence
 
 EMPTY = b"{}"
+
+# What the gateway takes from a worker; anything else would be the worker's death.
+_PUBLISHED = {
+    "clear_output",
+    "comm_close",
+    "comm_msg",
+    "comm_open",
+    "debug_event",
+    "display_data",
+    "error",
+    "execute_result",
+    "update_display_data",
+}
+_DEPTH_MAX = 1000  # nesting of JSON (RF_JSON_DEPTH_MAX)
+_NO_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
+_STRING = re.compile(rb'"[^"]*"')
 
 codecs.register_error("ringfence.mend", lambda e: (b"\xef\xbf\xbd" * (e.end - e.start), e.end))
 
@@ -83,13 +100,30 @@ _encode = json.JSONEncoder(
 def dumps(value: object) -> bytes:
     """`value` as JSON.  ValueError or TypeError when it cannot be written."""
     try:
-        return utf8(_encode(value))
-    except (TypeError, ValueError):
-        pass
-    try:
-        return utf8(_encode(_clean(value)))
-    except RecursionError:
-        raise ValueError("the value contains itself or is nested too deep for JSON") from None
+        data = utf8(_encode(value))
+    except (TypeError, ValueError, RecursionError):
+        try:
+            data = utf8(_encode(_clean(value)))
+        except RecursionError:
+            raise ValueError("the value contains itself or is nested too deep for JSON") from None
+    if data.count(b"[") + data.count(b"{") > _DEPTH_MAX and _is_deep(data):
+        raise ValueError(f"the value is nested more than {_DEPTH_MAX} levels deep")
+    return data
+
+
+def _is_deep(data: bytes) -> bool:
+    """True if the JSON text is nested more than _DEPTH_MAX levels.
+
+    All but brackets goes first; then each turn takes away the innermost level.
+    """
+    data = data.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_BRACKETS)
+    data = _STRING.sub(b"", data)
+    for _ in range(_DEPTH_MAX):
+        before = len(data)
+        data = data.replace(b"[]", b"").replace(b"{}", b"")
+        if len(data) == before:
+            break
+    return bool(data)
 
 
 def loads_object(data: bytes) -> dict[str, Any]:
@@ -114,15 +148,46 @@ def publish(
     topic: bytes | None = None,
     buffers: Sequence[Any] = (),
 ) -> None:
-    """Sends one message for iopub as output of the request `request_id`."""
+    """Sends one message for iopub as output of the request `request_id`.
+
+    ValueError or TypeError for what the gateway would not take.
+    """
+    if msg_type not in _PUBLISHED:
+        raise ValueError(f"a message of type {msg_type!r} cannot be published")
+    if not isinstance(content, Mapping) or not isinstance(metadata or {}, Mapping):
+        raise TypeError("content and metadata of a message must be dicts")
     parts = [
         msg_type.encode(),
-        topic or msg_type.encode(),
+        topic or b"",
         dumps(metadata) if metadata else EMPTY,
         dumps(content),
     ]
     parts.extend(contiguous(buffer) for buffer in buffers)
-    _ringfence.send(_ringfence.MSG_PUBLISH, request_id, parts)
+    if _held is None:
+        _ringfence.send(_ringfence.MSG_PUBLISH, request_id, parts)
+    else:
+        _held.append((request_id, [bytes(part) for part in parts]))
+
+
+_held: list[tuple[int, list[bytes]]] | None = None
+
+
+def hold() -> None:
+    """Before HELLO nothing may be published: keeps it until release()."""
+    global _held
+    _held = []
+
+
+def holds() -> bool:
+    return _held is not None
+
+
+def release() -> None:
+    """Sends what was kept, after HELLO."""
+    global _held
+    held, _held = _held or [], None
+    for request_id, parts in held:
+        _ringfence.send(_ringfence.MSG_PUBLISH, request_id, parts)
 
 
 def contiguous(buffer: Any) -> Any:

@@ -87,7 +87,7 @@ class Worker:
         self.queue: deque[Message] = deque()  # messages that came during input()
         self.stdin = Stdin(self.queue)
         self.interrupts = Interrupts()
-        self.loop = CellLoop(self.interrupts)
+        self.loop = CellLoop()
         self._messages = {
             _ringfence.MSG_REQUEST: self._on_request,
             _ringfence.MSG_CHECKPOINT: self._on_checkpoint,
@@ -103,8 +103,10 @@ class Worker:
         hygiene.apply_environment(spawned["environ"])
         hygiene.reseed()
         sys.argv = [""]
+        wire.hold()
         self._configure(config.Startup(spawned["argv"]))
         self._hello(spawned["generation"])
+        wire.release()
 
     def _configure(self, startup: config.Startup) -> None:
         if startup.includes_cwd():
@@ -131,8 +133,8 @@ class Worker:
                 going = self._step()
             except KeyboardInterrupt:
                 pass  # from the edge of a request that has its reply
-            except (EOFError, BrokenPipeError, ConnectionResetError):
-                going = False
+            except (EOFError, OSError):
+                going = False  # the gateway is gone
             if not _ringfence.is_worker():
                 leave_child(None)
         self.interrupts.disarm()
@@ -156,7 +158,11 @@ class Worker:
 
     def _on_checkpoint(self, checkpoint_id: int, parts: list[bytes]) -> bool:
         hygiene.flush_files()
-        generation = _ringfence.checkpoint(checkpoint_id)
+        try:
+            generation = _ringfence.checkpoint(checkpoint_id)
+        except RuntimeError:
+            traceback.print_exc()
+            return True
         if generation is not None:
             self._resume(generation)
         return True

@@ -1,0 +1,51 @@
+/* A spare: a sandbox with a worker in it that belongs to no kernel yet.
+ *
+ * The zygote keeps one ready, so that a kernel starts in the time that it takes
+ * to hand over descriptors; without one at hand it makes one on the spot, so
+ * there is one way to make a kernel.  Two processes: the keeper-to-be, pid 1
+ * inside, and the worker-to-be; each waits on a socket of its own.  They end
+ * when the zygote does.
+ */
+#ifndef RINGFENCE_KERNEL_SPARE_H
+#define RINGFENCE_KERNEL_SPARE_H
+
+#include "common/frame.h"
+
+/* The interpreter's fork hooks. */
+struct rf_fork_hooks {
+    void (*before)(void);
+    void (*parent)(void);
+    void (*child)(void);
+};
+
+struct rf_spare {
+    int keeper; /* socket to the keeper-to-be, owned; -1: there is no spare */
+    int worker; /* likewise to the worker-to-be */
+};
+
+/* What a worker is to run with. */
+struct rf_spawn {
+    uint64_t generation;
+    struct rf_buf environ, cwd, argv; /* as in enum rf_spawn_part; owned */
+};
+void rf_spawn_deinit(struct rf_spawn *spawn);
+
+/* Forks one.  Returns 1 in its worker-to-be (after the child hook; the zygote's
+ * `listening` socket is closed there), 0 in the zygote, -errno when the
+ * machine has no room. */
+int rf_spare_make(struct rf_spare *spare, int keeper_program, int listening,
+                  const struct rf_fork_hooks *hooks);
+bool rf_spare_is_there(const struct rf_spare *spare);
+/* Gives it the request's descriptors and parts; it is the zygote's no more.
+ * -errno when it is dead. */
+int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request);
+/* Ends it. */
+void rf_spare_drop(struct rf_spare *spare);
+
+/* In the worker-to-be: has a request come? */
+bool rf_spare_is_asked(void);
+/* Waits for it, then takes descriptors, folder, umask and limits and closes the
+ * sandbox.  1 with *ret, 0 when the zygote is gone, -errno. */
+int rf_spare_await(struct rf_spawn *ret);
+
+#endif

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Runs the integration tests as an ordinary user.
+#
+#   as_user.sh USER [pytest arguments]
+#
+# Root uses runuser; USER itself may run it too.  PYTHON names the interpreter with
+# the test packages (default: python3), RINGFENCE_PREFIX the installation.  Where USER
+# cannot read the tests or the installation where they lie, copies are used; an
+# installation that does not bear being moved has to be made readable first.
+set -eu
+
+[ $# -ge 1 ] || { echo "usage: $0 USER [pytest arguments]" >&2; exit 2; }
+user=$1
+shift
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+python=${PYTHON:-python3}
+prefix=${RINGFENCE_PREFIX:-}
+
+as_user() {
+    if [ "$(id -u)" = 0 ]; then runuser -u "$user" -- "$@"; else "$@"; fi
+}
+
+work=$(mktemp -d /tmp/rfuser.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+
+as_user "$python" -c 'import pytest, jupyter_client' 2>/dev/null || {
+    echo "$0: $user cannot run $python with pytest and jupyter_client; name another" \
+        "interpreter in PYTHON" >&2
+    exit 2
+}
+
+readable() { as_user test -r "$1" 2>/dev/null; }
+
+mkdir -p "$work/tests"
+cp -R "$here" "$work/tests/integration"
+[ ! -d "$top/notebooks" ] || cp -R "$top/notebooks" "$work/notebooks"
+if [ -n "$prefix" ] && ! readable "$prefix/share/jupyter/kernels/ringfence/kernel.json"; then
+    cp -R "$prefix" "$work/prefix"
+    sed -i "s|$prefix|$work/prefix|g" "$work"/prefix/share/jupyter/kernels/*/kernel.json
+    prefix=$work/prefix
+fi
+chmod -R a+rX "$work"
+
+cd "$work"
+as_user env PYTHONDONTWRITEBYTECODE=1 RINGFENCE_PREFIX="$prefix" HOME="$work" \
+    "$python" -m pytest tests/integration "$@"
