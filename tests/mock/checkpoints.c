@@ -1,0 +1,259 @@
+/* See mock.h: honest checkpoints, and every way to lie about one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/frame.h"
+#include "kernel/fork.h"
+#include "kernel/worker.h"
+#include "tests/mock/mock.h"
+
+#define NOBODY 99999
+
+struct orders {
+    int control;
+    struct rf_frame_reader reader;
+    struct rf_frame order;
+};
+
+struct rf_mock_lie {
+    const char *name;
+    /* Said instead of making one; NULL: a checkpoint is forked. */
+    void (*answer)(uint64_t id);
+    /* The checkpoint, told to go on.  The new generation in a new worker, else 0. */
+    uint64_t (*go_on)(struct rf_mock *mock, struct orders *orders);
+    bool early; /* go_on is called once without an order */
+};
+
+static void pause_ms(long ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
+/* --- what the worker says --- */
+
+static void say(uint64_t id, const char *pid, const char *cost)
+{
+    struct rf_bytes parts[4] = {rf_bytes_str(pid), rf_bytes_str(cost), RF_BYTES("full"),
+                                RF_BYTES("")};
+    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
+}
+
+static void say_none(uint64_t id)
+{
+    struct rf_bytes parts[4] = {RF_BYTES("0"), RF_BYTES("1"), RF_BYTES("none"),
+                                RF_BYTES("this worker makes none")};
+    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
+}
+
+static void say_nothing(uint64_t id) { (void)id; }
+static void say_wrong_id(uint64_t id) { say(id + 1, "5", "1"); }
+static void say_pid_1(uint64_t id) { say(id, "1", "1"); }
+static void say_nobody(uint64_t id) { say(id, "99999", "1"); }
+static void say_no_number(uint64_t id) { say(id, "many", "1"); }
+static void say_large_number(uint64_t id) { say(id, "4294967297", "1"); }
+static void say_cost(uint64_t id) { say(id, "0", "18446744073709551615"); }
+
+static void say_self(uint64_t id)
+{
+    char pid[16];
+    snprintf(pid, sizeof(pid), "%d", getpid());
+    say(id, pid, "1");
+}
+
+static void say_twice(uint64_t id)
+{
+    say_none(id);
+    say_none(id);
+}
+
+static void say_little(uint64_t id)
+{
+    rf_worker_send(RF_MSG_CHECKPOINTED, id, NULL, 0);
+}
+
+/* --- what the checkpoint does --- */
+
+static void tell_resumed(const struct orders *orders, uint64_t generation, int pid)
+{
+    char text[16];
+    int n = snprintf(text, sizeof(text), "%d", pid);
+    struct rf_bytes part = {(uint8_t *)text, (size_t)n};
+    rf_frame_send(orders->control, RF_MSG_RESUMED, generation, &part, 1, NULL, 0);
+}
+
+/* A twin that becomes the worker; its pid in the checkpoint, 0 in itself. */
+static pid_t twin(struct orders *orders)
+{
+    pid_t pid = rf_fork_sibling();
+    if (!pid && rf_worker_install(orders->order.fds, orders->order.request_id))
+        _exit(1);
+    return pid;
+}
+
+static uint64_t go_on_late(struct rf_mock *mock, struct orders *orders)
+{
+    pid_t pid = twin(orders);
+    if (!pid)
+        return orders->order.request_id;
+    pause_ms(200); /* the new worker has said HELLO by now */
+    tell_resumed(orders, orders->order.request_id, pid);
+    return 0;
+}
+
+static uint64_t go_on_unnamed(struct rf_mock *mock, struct orders *orders)
+{
+    return twin(orders) ? 0 : orders->order.request_id;
+}
+
+static uint64_t go_on_dying(struct rf_mock *mock, struct orders *orders)
+{
+    pid_t pid = twin(orders);
+    if (!pid)
+        _exit(7);
+    tell_resumed(orders, orders->order.request_id, pid);
+    return 0;
+}
+
+static uint64_t go_on_talking(struct rf_mock *mock, struct orders *orders)
+{
+    pid_t pid = twin(orders);
+    if (!pid) { /* answers the cell that has died */
+        rf_mock_reply(mock, mock->request + 1, true);
+        rf_mock_reply(mock, mock->request, true);
+        return orders->order.request_id;
+    }
+    tell_resumed(orders, orders->order.request_id, pid);
+    return 0;
+}
+
+static uint64_t go_on_twice(struct rf_mock *mock, struct orders *orders)
+{
+    pid_t pid = twin(orders);
+    if (!pid)
+        return orders->order.request_id;
+    tell_resumed(orders, orders->order.request_id, pid);
+    tell_resumed(orders, orders->order.request_id, pid);
+    tell_resumed(orders, orders->order.request_id, 0);
+    return 0;
+}
+
+static uint64_t say_resumed_zero(struct rf_mock *mock, struct orders *orders)
+{
+    tell_resumed(orders, orders->order.request_id, 0);
+    return 0;
+}
+
+static uint64_t say_resumed_nobody(struct rf_mock *mock, struct orders *orders)
+{
+    tell_resumed(orders, orders->order.request_id, NOBODY);
+    return 0;
+}
+
+static uint64_t say_wrong_generation(struct rf_mock *mock, struct orders *orders)
+{
+    tell_resumed(orders, orders->order.request_id + 1, NOBODY);
+    return 0;
+}
+
+static uint64_t say_garbage(struct rf_mock *mock, struct orders *orders)
+{
+    (void)!send(orders->control, "garbage", 7, MSG_NOSIGNAL);
+    return 0;
+}
+
+static uint64_t do_nothing(struct rf_mock *mock, struct orders *orders)
+{
+    return 0;
+}
+
+static uint64_t leave(struct rf_mock *mock, struct orders *orders)
+{
+    _exit(0);
+}
+
+static const struct rf_mock_lie lies[] = {
+    {"none", say_none, NULL, false},
+    {"silent", say_nothing, NULL, false},
+    {"wrong-id", say_wrong_id, NULL, false},
+    {"pid-1", say_pid_1, NULL, false},
+    {"pid-nobody", say_nobody, NULL, false},
+    {"pid-self", say_self, NULL, false},
+    {"pid-text", say_no_number, NULL, false},
+    {"pid-large", say_large_number, NULL, false},
+    {"cost", say_cost, NULL, false},
+    {"said-twice", say_twice, NULL, false},
+    {"few-parts", say_little, NULL, false},
+    {"resumed-late", NULL, go_on_late, false},
+    {"resumed-unnamed", NULL, go_on_unnamed, false},
+    {"resumed-dies", NULL, go_on_dying, false},
+    {"resumed-talks", NULL, go_on_talking, false},
+    {"resumed-twice", NULL, go_on_twice, false},
+    {"resumed-zero", NULL, say_resumed_zero, false},
+    {"resumed-nobody", NULL, say_resumed_nobody, false},
+    {"resumed-other", NULL, say_wrong_generation, false},
+    {"resumed-garbage", NULL, say_garbage, false},
+    {"resumed-never", NULL, do_nothing, false},
+    {"resumed-ends", NULL, leave, false},
+    {"resumed-early", NULL, say_resumed_zero, true},
+};
+
+bool rf_mock_choose_lie(struct rf_mock *mock, const char *name)
+{
+    mock->lie = NULL;
+    for (size_t i = 0; i < sizeof(lies) / sizeof(*lies); i++)
+        if (!strcmp(name, lies[i].name))
+            mock->lie = &lies[i];
+    return mock->lie || !strcmp(name, "honest");
+}
+
+/* Returns in a new worker with its generation. */
+static uint64_t be_checkpoint(struct rf_mock *mock, int control)
+{
+    static uint8_t packet[RF_PACKET_MAX];
+    struct orders orders = {.control = fcntl(control, F_DUPFD_CLOEXEC, 64)};
+    close_range(0, 63, 0);
+    setsid();
+    if (mock->lie->early)
+        mock->lie->go_on(mock, &orders);
+    for (;;) {
+        int r = rf_frame_recv(orders.control, 0, &orders.reader, packet, &orders.order);
+        if (r == -EINTR)
+            continue;
+        if (r != 1)
+            _exit(0);
+        uint64_t generation = mock->lie->go_on(mock, &orders);
+        if (generation) {
+            close(orders.control);
+            rf_frame_reader_deinit(&orders.reader);
+            return generation;
+        }
+        for (size_t i = 0; i < orders.order.n_fds; i++)
+            close(orders.order.fds[i]);
+    }
+}
+
+uint64_t rf_mock_checkpoint(struct rf_mock *mock, uint64_t id, int control)
+{
+    if (!mock->lie) {
+        int64_t generation = rf_worker_checkpoint(id, control);
+        return generation > 0 ? (uint64_t)generation : 0;
+    }
+    if (mock->lie->answer) {
+        close(control);
+        mock->lie->answer(id);
+        return 0;
+    }
+    pid_t pid = rf_fork_sibling();
+    if (!pid)
+        return be_checkpoint(mock, control);
+    close(control);
+    char text[16];
+    snprintf(text, sizeof(text), "%d", pid);
+    say(id, text, "100");
+    return 0;
+}
