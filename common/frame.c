@@ -10,6 +10,10 @@
 
 _Static_assert(sizeof(struct rf_packet_header) == 16, "the packet header has no padding");
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
 #define FRAGMENT_MAX (RF_PACKET_MAX - sizeof(struct rf_packet_header))
 #define PACKETS_A_CALL 1024 /* a peer that sends a byte a packet must not keep us for ever */
 
@@ -173,6 +177,12 @@ int rf_frame_recv(int fd, int flags, struct rf_frame_reader *reader, uint8_t *bu
             return r;
     }
     return -EINTR;
+}
+
+void rf_frame_refuse_fds(int fd)
+{
+    int no = 0;
+    setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
 }
 
 void rf_frame_writer_deinit(struct rf_frame_writer *writer)

@@ -46,6 +46,11 @@ int rf_frame_reader_packet(struct rf_frame_reader *reader, struct rf_bytes packe
 int rf_frame_recv(int fd, int flags, struct rf_frame_reader *reader, uint8_t *buffer,
                   struct rf_frame *ret);
 
+/* The peer of `fd` can pass no descriptors from here on, where the system knows
+ * how to refuse them (Linux 6.16).  To close a descriptor of a hostile peer may
+ * take as long as it likes: a connection that lingers, a file of its own FUSE. */
+void rf_frame_refuse_fds(int fd);
+
 /* What remains to be sent of one message; `body` is built once. */
 struct rf_frame_writer {
     struct rf_packet_header header;

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -131,6 +132,7 @@ int rf_spare_make(struct rf_spare *spare, int keeper_program, int listening,
     hooks->before();
     pid_t pid = rf_sandbox_clone(&sandbox);
     if (!pid) {
+        prctl(PR_SET_NAME, "ringfence-spare");
         close(listening);
         close(keeper[0]);
         close(worker[0]);

@@ -103,8 +103,8 @@ static int fence_now(void)
         if (left <= 0 || poll(&wait, 1, (int)left) == 0)
             return 0;
         n = recv(RF_WORKER_FENCE, &answer, 1, MSG_DONTWAIT);
-        if (n > 0)
-            return 0;
+        if (n > 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return 0; /* answered, or user code closed our end */
         if (n == 0)
             return -EPIPE; /* the gateway has closed it */
     }

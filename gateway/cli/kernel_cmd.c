@@ -19,7 +19,7 @@
 struct values {
     const char *file, *python, *preload, *zygote, *log_level, *transport, *ip;
     int64_t zygote_idle, max_message, spool_max, history_size;
-    int64_t shell, iopub, stdin_, control, hb;
+    int64_t zmq_heartbeat, shell, iopub, stdin_, control, hb;
 };
 
 #define FIELD(name) offsetof(struct values, name)
@@ -40,6 +40,9 @@ static const struct rf_option options[] = {
      "a client that sends a larger message is cut off (256M)"},
     {"spool-max", 0, "BYTES", RF_OPTION_NUMBER, FIELD(spool_max),
      "output that may wait for slow clients; beyond it output is left out (1G)"},
+    {"zmq-heartbeat", 0, "SECONDS", RF_OPTION_NUMBER, FIELD(zmq_heartbeat),
+     "ZMTP heartbeats at this interval, up to 2000 (off: clients built on zmq.rs\n"
+     "do not survive one; a client that takes nothing is cut off without them, too)"},
     {"history-size", 0, "CELLS", RF_OPTION_NUMBER, FIELD(history_size),
      "cells that the history keeps (10000)"},
     {"transport", 0, "tcp|ipc", RF_OPTION_TEXT, FIELD(transport), "for a file that is made"},
@@ -155,6 +158,9 @@ static int prepare(const struct values *values, const struct rf_config *config,
     ret->connection_file = values->file;
     ret->max_message = choose(values->max_message, config->max_message);
     ret->spool_max = choose(values->spool_max, config->spool_max);
+    if (values->zmq_heartbeat > 2000)
+        return rf_error_set(err, -EINVAL, "--zmq-heartbeat is at most 2000 seconds");
+    ret->heartbeat_s = (int)values->zmq_heartbeat;
     ret->history_cells = choose(values->history_size, config->history_size);
     return r;
 }

@@ -74,8 +74,9 @@ static int deliver(struct session *s, const struct rf_wire_out *out, bool essent
                strerror(-r));
         return 0;
     }
-    return rf_sockets_send(s->sockets, out->channel, out->identities, out->n_identities,
-                           s->frames.frames, s->frames.n, essential);
+    size_t before = out->n_identities; /* they come first in the frames */
+    return rf_sockets_send(s->sockets, out->channel, s->frames.frames, before,
+                           s->frames.frames + before, s->frames.n - before, essential);
 }
 
 static void tell_of_cut(struct session *s, const struct rf_wire_out *left_out)
@@ -307,7 +308,8 @@ static int make_sockets(struct session *s, struct rf_error *err)
 {
     struct rf_connection *c = &s->options->connection;
     struct rf_sockets_options options = {.max_message = s->options->max_message,
-                                         .spool_max = s->options->spool_max};
+                                         .spool_max = s->options->spool_max,
+                                         .heartbeat_s = s->options->heartbeat_s};
     s->sockets = rf_sockets_new(s->loop, c, &options, &socket_events, s, err);
     if (!s->sockets)
         return err->code;

@@ -17,6 +17,7 @@ struct rf_session_options {
     const char *connection_file; /* borrowed */
     struct rf_supervisor_options supervisor;
     size_t max_message, spool_max, history_cells; /* 0: the defaults */
+    int heartbeat_s;                              /* see struct rf_sockets_options */
 };
 
 /* Binds the sockets (0 ports are chosen), writes the connection file back,

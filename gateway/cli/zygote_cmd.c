@@ -8,7 +8,7 @@
 
 static const struct rf_options table = {
     .usage = "ringfence zygote status|stop",
-    .about = "status: a line for each zygote of this user.  stop: ends them; kernels go on, and\n"
+    .about = "status: a line for each zygote of this user; exit status 1 if there is none.  stop: ends them; kernels go on, and\n"
              "the next kernel starts a new one.",
     .max_words = 1,
 };
@@ -23,8 +23,10 @@ int rf_cmd_zygote(int argc, char **argv)
         return status;
     if (n_words == 1 && !strcmp(argv[1], "status")) {
         n = rf_zygote_status(stdout, &err);
-        if (n == 0)
+        if (n == 0) {
             puts("no zygote runs");
+            return RF_EXIT_FAILED;
+        }
     } else if (n_words == 1 && !strcmp(argv[1], "stop")) {
         n = rf_zygote_stop_all(&err);
         if (n >= 0)

@@ -61,6 +61,7 @@ struct rf_checkpoint *rf_checkpoint_new(uv_loop_t *loop, uint64_t id, int *ret_f
     checkpoint->events = events;
     checkpoint->ctx = ctx;
     checkpoint->fd = pair[0];
+    rf_frame_refuse_fds(checkpoint->fd);
     checkpoint->poll.data = checkpoint;
     int r = uv_poll_init(loop, &checkpoint->poll, checkpoint->fd);
     if (r) {

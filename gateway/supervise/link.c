@@ -104,6 +104,8 @@ static int make_descriptors(struct rf_link *link, int far[RF_FD_COUNT])
         return -errno;
     link->fence = pair[0];
     far[RF_FD_FENCE] = pair[1];
+    rf_frame_refuse_fds(link->fds[SOCKET]);
+    rf_frame_refuse_fds(link->fence);
     link->crash = memfd_create("ringfence-crash", MFD_CLOEXEC);
     if (link->crash < 0)
         return -errno;
@@ -200,10 +202,10 @@ static bool read_frames(struct rf_link *link, size_t max)
         int r = rf_frame_recv(link->fds[SOCKET], MSG_DONTWAIT, &link->reader, link->packet, &frame);
         if (r == -EAGAIN)
             return true;
-        if (r == -EINTR)
+        if (r == -EINTR || r == -ECONNRESET) /* it ended with mail unread; its own is still here */
             continue;
         if (r != 1) {
-            break_off(link, r == 0 || r == -ECONNRESET);
+            break_off(link, r == 0);
             return true;
         }
         for (size_t f = 0; f < frame.n_fds; f++)
@@ -258,7 +260,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     struct rf_link *link = poll->data;
     if (link->broken || link->closed)
         return;
-    if (events & UV_WRITABLE)
+    if ((events & UV_WRITABLE) || status < 0) /* libuv stops the poll after an error */
         write_frames(link);
     size_t out = bytes_in(link->fds[OUT]), err = bytes_in(link->fds[ERR]);
     link->fenced = false;

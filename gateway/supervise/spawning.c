@@ -60,9 +60,11 @@ static void on_answer(uv_poll_t *poll, int status, int events)
 {
     struct rf_spawning *spawning = poll->data;
     struct rf_error err = {0};
-    int r = status < 0 ? status : rf_zygote_answer(spawning->fd, &err);
-    if (r == -EAGAIN)
+    int r = rf_zygote_answer(spawning->fd, &err); /* also where libuv saw an error: it is read here */
+    if (r == -EAGAIN && status >= 0)
         return;
+    if (r == -EAGAIN)
+        r = -ECONNRESET;
     uv_poll_stop(poll);
     if (r == RF_ZYGOTE_OK) {
         spawning->code = 0;

@@ -16,6 +16,7 @@
 #include "gateway/supervise/spawning.h"
 
 #define CLOSED_GRACE_MS 200        /* a worker that closed its socket has so long to die by itself */
+#define STEADY_MS 5000             /* a worker that lived for so long did not fail to start */
 #define COST_MAX_US 10000000       /* a hostile worker may claim any cost */
 
 enum state {
@@ -45,7 +46,8 @@ struct rf_supervisor {
     struct rf_kernel *kernel; /* borrowed */
     enum state state;
     uint64_t next_id; /* generations and checkpoints */
-    int starts;       /* fresh workers since one was ready */
+    int starts;       /* workers since one was given work, or lived for long */
+    uint64_t ready_ms; /* when the current worker said HELLO */
     struct rf_spawning *spawning;
     struct rf_keeper *keeper;
     struct rf_link *link;
@@ -130,7 +132,7 @@ static void became_ready(struct rf_supervisor *s)
     stop_timer(s, WATCHDOG);
     if (s->state != STOPPING)
         s->state = RUNNING;
-    s->starts = 0;
+    s->ready_ms = uv_now(s->loop);
     report_death(s, resumed);
 }
 
@@ -160,15 +162,28 @@ static void on_checkpointed(struct rf_supervisor *s, const struct rf_frame *fram
     rf_kernel_on_checkpoint(s->kernel);
 }
 
+/* HELLO comes first, once and with the link's generation; only text may precede it. */
+static bool is_in_turn(const struct rf_supervisor *s, const struct rf_frame *frame)
+{
+    bool waiting = s->state == STARTING || s->state == RESUMING;
+    if (frame->type == RF_MSG_HELLO)
+        return waiting && frame->request_id == rf_link_generation(s->link);
+    return !waiting || frame->type == RF_MSG_STREAM;
+}
+
 static void on_frame(void *ctx, const struct rf_frame *frame)
 {
     struct rf_supervisor *s = ctx;
+    if (!is_in_turn(s, frame)) {
+        kill_worker(s, "it broke the worker protocol (order)");
+        return;
+    }
     if (frame->type == RF_MSG_CHECKPOINTED) {
         on_checkpointed(s, frame);
         return;
     }
     uint64_t pid;
-    if (frame->type == RF_MSG_HELLO && frame->request_id == rf_link_generation(s->link)) {
+    if (frame->type == RF_MSG_HELLO) {
         if (frame->n_parts && rf_bytes_u64(frame->parts[0], &pid) && pid <= INT32_MAX)
             adopt_resumed(s, (int)pid);
         became_ready(s);
@@ -250,8 +265,8 @@ static void take_checkpoint(struct rf_supervisor *s, bool idle)
 static bool resume(struct rf_supervisor *s)
 {
     int far[RF_FD_COUNT];
-    if (!s->checkpoint || !s->keeper)
-        return false;
+    if (!s->checkpoint || !s->keeper || s->starts >= RF_STARTS_MAX - 1)
+        return false; /* the last: what the checkpoint holds kills every worker */
     s->link = rf_link_new(s->loop, s->next_id++, far, &link_events, s);
     if (!s->link)
         return false;
@@ -261,6 +276,7 @@ static bool resume(struct rf_supervisor *s)
     if (r)
         return false;
     s->state = RESUMING;
+    s->starts++;
     s->adopted = false;
     uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_RESUME_TIMEOUT_MS, 0);
     return true;
@@ -369,8 +385,11 @@ static void worker_died(struct rf_supervisor *s, int wait_status, const char *re
     enum state was = s->state;
     for (int i = 0; was < STOPPING && i < TIMERS; i++)
         stop_timer(s, i);
-    if (was == RUNNING)
+    if (was == RUNNING) {
+        if (rf_kernel_is_busy(s->kernel) || uv_now(s->loop) - s->ready_ms > STEADY_MS)
+            s->starts = 0;
         keep_death(s, wait_status, reason);
+    }
     s->broken[0] = '\0';
     rf_link_close(s->link);
     s->link = NULL;
@@ -425,6 +444,8 @@ static void start_fresh(struct rf_supervisor *s)
     s->state = STARTING;
     s->broken[0] = '\0';
     s->adopted = true; /* the keeper makes it */
+    rf_spawning_cancel(s->spawning); /* the worker died before the zygote's answer was read */
+    s->spawning = NULL;
     stop_timer(s, CLOSED);
     rf_link_close(s->link);
     rf_keeper_close(s->keeper, false);
@@ -432,7 +453,7 @@ static void start_fresh(struct rf_supervisor *s)
     s->keeper = NULL;
     close_checkpoints(s);
     if (s->starts++ >= RF_STARTS_MAX)
-        rf_error_set(&err, -EIO, "%d workers in a row died before they were ready", RF_STARTS_MAX);
+        rf_error_set(&err, -EIO, "%d workers in a row died before they did anything", RF_STARTS_MAX);
     else
         ask_for_worker(s, &err);
     if (err.code)
@@ -508,6 +529,7 @@ void rf_supervisor_interrupt(struct rf_supervisor *s)
 
 void rf_supervisor_rested(struct rf_supervisor *s, int64_t run_us, size_t waiting)
 {
+    s->starts = 0;
     if (run_us > 0)
         rf_policy_ran(&s->policy, run_us, now_us());
     if (rf_policy_due(&s->policy, now_us()))

@@ -22,7 +22,8 @@
 #include "common/place.h"
 #include "gateway/supervise/runtime.h"
 
-#define ZYGOTE_FD 3 /* the socket's number in the zygote */
+#define ZYGOTE_FD 3   /* the socket's number in the zygote */
+#define FIRST_FREE 8  /* below: numbers that a worker needs, so that no module gets them */
 #define NAME_MAX_LEN 28
 
 extern char **environ;
@@ -168,7 +169,9 @@ static int spawn_program(const struct rf_zygote_spec *spec, char **argv, int soc
     posix_spawn_file_actions_adddup2(&actions, log, 1);
     posix_spawn_file_actions_adddup2(&actions, log, 2);
     posix_spawn_file_actions_adddup2(&actions, socket, ZYGOTE_FD);
-    posix_spawn_file_actions_addclosefrom_np(&actions, ZYGOTE_FD + 1);
+    for (int fd = ZYGOTE_FD + 1; fd < FIRST_FREE; fd++)
+        posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_addclosefrom_np(&actions, FIRST_FREE);
     posix_spawn_file_actions_addchdir_np(&actions, "/");
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);

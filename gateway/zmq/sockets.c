@@ -29,7 +29,7 @@
 #define PRESSED_STALL_MS 1000
 #define PRESSED_LEAST_RATE (64u << 10) /* bytes per second */
 #define FLOOD_MARGIN (1u << 20)        /* framing and the start of the next message */
-#define SMALL_MESSAGE_MAX (64u << 10)  /* heartbeats and subscriptions */
+#define SMALL_MESSAGE_MAX (1 << 20) /* heartbeats and subscriptions */
 
 struct source {
     struct rf_sockets *owner;
@@ -433,7 +433,9 @@ static int configure(struct rf_sockets *sockets, enum rf_channel channel)
     const struct channel_kind *kind = &kinds[channel];
     void *socket = sockets->channels[channel].socket;
     /* LINGER 0 until the end: libzmq keeps the queue of a lost peer for so
-     * long.  Keep-alives find peers whose machine went away. */
+     * long.  Keep-alives find peers whose machine went away; ZMTP's own
+     * heartbeats only where they are asked for, since a PING ends the
+     * connection of clients that are built on zmq.rs. */
     const struct option common[] = {
         {ZMQ_LINGER, 0},         {ZMQ_SNDHWM, kind->send_hwm},   {ZMQ_RCVHWM, kind->recv_hwm},
         {ZMQ_TCP_KEEPALIVE, 1},  {ZMQ_TCP_KEEPALIVE_IDLE, 30},   {ZMQ_TCP_KEEPALIVE_INTVL, 10},
@@ -441,10 +443,16 @@ static int configure(struct rf_sockets *sockets, enum rf_channel channel)
     };
     const struct option router[] = {{ZMQ_ROUTER_HANDOVER, 1}};
     const struct option xpub[] = {{ZMQ_XPUB_VERBOSE, 1}, {ZMQ_XPUB_NODROP, 1}};
+    int beat_ms = sockets->options.heartbeat_s * 1000;
+    const struct option heartbeat[] = {{ZMQ_HEARTBEAT_IVL, beat_ms},
+                                       {ZMQ_HEARTBEAT_TIMEOUT, 3 * beat_ms},
+                                       {ZMQ_HEARTBEAT_TTL, 3 * beat_ms}};
     int64_t most = kind->is_small ? SMALL_MESSAGE_MAX : (int64_t)max_message(sockets);
     int r = set_options(socket, common, sizeof(common) / sizeof(*common));
     if (!r && zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof(most)))
         r = -zmq_errno();
+    if (!r && beat_ms)
+        r = set_options(socket, heartbeat, 3);
     if (!r && kind->type == ZMQ_ROUTER)
         r = set_options(socket, router, 1);
     if (!r && kind->type == ZMQ_XPUB)

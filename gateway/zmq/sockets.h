@@ -23,6 +23,8 @@ struct rf_sockets_options {
     size_t max_message; /* bytes; 0: RF_MESSAGE_MAX_DEFAULT.  Over it the peer is closed. */
     size_t spool_max;   /* bytes that may wait for slow subscribers; 0: the default */
     int stall_ms;       /* 0: 30000 */
+    int heartbeat_s;    /* ZMTP PING so often, and the peer is cut after three without answer; 0:
+                           none, as clients built on zmq.rs do not survive one.  At most 2000. */
 };
 
 struct rf_sockets_events {

@@ -115,9 +115,14 @@ class Cell:
 
     @property
     def types(self):
-        """msg_types, with the state for a status."""
-        return [each["content"].get("execution_state", each["msg_type"])
-                if each["msg_type"] == "status" else each["msg_type"] for each in self.messages]
+        """msg_types, with the state for a status; neighbouring streams are one."""
+        found = []
+        for each in self.messages:
+            kind = each["content"]["execution_state"] if each["msg_type"] == "status" \
+                else each["msg_type"]
+            if kind != "stream" or found[-1:] != ["stream"]:
+                found.append(kind)
+        return found
 
     def of(self, *msg_types):
         return [each for each in self.messages if each["msg_type"] in msg_types]
@@ -306,7 +311,7 @@ class Kernel:
         self.clients = []
         if self.km.has_kernel:
             self.km.shutdown_kernel(now=now)
-        self.km.cleanup_resources()
+            self.km.cleanup_resources()
 
 
 def kernel_argv(name, connection_file):

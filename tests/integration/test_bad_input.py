@@ -127,6 +127,12 @@ def test_frames_before_the_delimiter(raw):
     assert reply["topic"] == [b"one", b"two"]
 
 
+def test_nothing_stands_before_the_delimiter_of_a_reply(raw):
+    for channel in ("shell", "control"):
+        msg_id = raw.send(channel, "kernel_info_request")
+        assert raw.reply(channel, msg_id, 10)["topic"] == []
+
+
 @pytest.mark.ringfence_only("a bound of ours")
 def test_too_many_frames(raw):
     _, frames = request(raw)
@@ -259,11 +265,13 @@ def test_a_thousand_bad_messages(raw):
         raw.send_frames("shell", [DELIMITER, os.urandom(number % 70), b"{}", b"{}", b"{}", b"{}"])
 
 
-def test_heartbeat_echoes_anything(raw):
+@pytest.mark.parametrize("payload", [b"", b"ping", b"x" * 100_000, bytes(range(256))],
+                         ids=["empty", "ping", "long", "binary"])
+def test_heartbeat_echoes_anything(raw, payload):
     sock = raw.sockets["hb"]
-    for payload in (b"", b"x" * 100_000, os.urandom(1000)):
-        sock.send(payload)
-        assert sock.poll(5000) and sock.recv() == payload
+    sock.send(payload)
+    assert sock.poll(5000), "no echo"
+    assert sock.recv() == payload
 
 
 # A kernel's process and its connection file
@@ -393,7 +401,7 @@ def test_malformed_connection_file(launch, text):
     with open(path, "wb") as file:
         file.write(text)
     message = launch(path).fails()
-    assert "kernel.json" in message or "connection" in message.lower() or path in message
+    assert path in message or "signature scheme" in message
     assert "Traceback" not in message
 
 

@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from helpers import kernel_environment, new_folder
+from helpers import Cell, kernel_environment, new_folder
 from rawclient import RawClient
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -57,8 +57,8 @@ def test_two_clients(kernel):
         kernel.client.pump_until(lambda: any(
             each["msg_type"] == "status" and each["content"]["execution_state"] == "idle"
             for each in seen.get(cell.msg_id, ())), 10)
-        assert [each["msg_type"] for each in seen[cell.msg_id]] == \
-            ["status", "execute_input", "stream", "execute_result", "status"]
+        assert Cell(kernel.client, cell.msg_id).types == \
+            ["busy", "execute_input", "stream", "execute_result", "idle"]
         assert cell.msg_id not in kernel.client.replies
     finally:
         other.close()

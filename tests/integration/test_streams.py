@@ -117,8 +117,7 @@ def test_order_between_stream_and_display(kernel):
 def test_order_between_descriptor_and_display(kernel):
     cell = kernel.run("import os\nfrom IPython.display import display\n"
                       "for n in range(50): os.write(1, b'%d\\n' % n); display(n)")
-    kinds = [each["msg_type"] for each in cell.of("stream", "display_data")]
-    assert kinds == ["stream", "display_data"] * 50
+    assert cell.types == ["busy", "execute_input", *["stream", "display_data"] * 50, "idle"]
 
 
 def test_output_comes_before_the_error_and_the_reply(kernel):

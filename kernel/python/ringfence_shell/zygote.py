@@ -207,6 +207,8 @@ def watch_list() -> list[bytes]:
     paths = {getattr(m, "__file__", None) for m in list(sys.modules.values())}
     folders = [p for p in sys.path if p and os.path.exists(p)]
     paths.update(folders)
+    if site.ENABLE_USER_SITE:  # it comes to sys.path with the first package in it
+        paths.add(site.getusersitepackages())
     for folder in {*folders, *site.getsitepackages(), site.getusersitepackages()}:
         try:
             names = os.listdir(folder)
