@@ -30,10 +30,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if config.option.collectonly:
-        Settings.kernels = config.getoption("--kernels").split(",")
-        return
     Settings.kernels = config.getoption("--kernels").split(",")
+    if config.option.collectonly:
+        return
     prefix = os.environ.get("RINGFENCE_PREFIX")
     if any(map(helpers.is_ringfence, Settings.kernels)) and not prefix:
         raise pytest.UsageError("RINGFENCE_PREFIX is not set: the folder of an installation, "
@@ -89,15 +88,10 @@ def nothing_left():
     if any(map(helpers.is_ringfence, Settings.kernels)):
         stopped = helpers.zygote("stop")
         assert stopped.returncode == 0, f"ringfence zygote stop: {stopped}"
-    ours = {os.getpid()}
-    left = helpers_left(ours)
+    found = set(processes.below(Settings.reaper)) - {os.getpid()}
+    left = processes.wait_gone(found, 10)
     processes.kill(left)
     assert not left, "processes remain:\n" + "\n".join(map(repr, left))
-
-
-def helpers_left(ours):
-    found = processes.below(Settings.reaper)
-    return processes.wait_gone(set(found) - ours, 10)
 
 
 @pytest.fixture

@@ -117,7 +117,8 @@ def test_state_goes_back_to_before_the_cell(fresh):
 
 
 def test_functions_modules_and_in_out_survive(fresh):
-    fresh.run("import json, collections\ndef double(x): return 2 * x\nclass Point: pass\np = Point()")
+    fresh.run("import json, collections\ndef double(x): return 2 * x\n"
+              "class Point: pass\np = Point()")
     fresh.run("'shown'")
     crash(fresh, KILL)
     assert fresh.run("double(21), json.dumps([1]), isinstance(p, Point), _, Out[2]").result == \
@@ -271,7 +272,8 @@ def test_many_forked_children_that_return(fresh):
 
 
 def test_forked_child_that_raises(fresh):
-    cell = fresh.run("import os\npid = os.fork()\nif pid == 0: raise SystemExit\nos.waitpid(pid, 0);")
+    cell = fresh.run("import os\npid = os.fork()\nif pid == 0: raise SystemExit\n"
+                     "os.waitpid(pid, 0);")
     assert cell.status == "ok" and not cell.of("error")
     cell = fresh.run("pid = os.fork()\nif pid == 0: 1/0\nos.waitpid(pid, 0);")
     assert cell.status == "ok"

@@ -2,7 +2,7 @@
 
 import time
 
-from jupyter_kernel_test import IopubWelcomeTests, KernelTests
+import jupyter_kernel_test as jkt
 
 from helpers import Settings, is_ringfence, wait_until
 
@@ -18,7 +18,8 @@ class Samples:
         {"text": "zi", "matches": {"zip"}},
         {"text": "isinsta", "matches": {"isinstance"}},
     ]
-    complete_code_samples = ["1", "print('hello, world')", "def f(x):\n    return x * 2\n\n", "%who"]
+    complete_code_samples = ["1", "print('hello, world')", "def f(x):\n    return x * 2\n\n",
+                             "%who"]
     incomplete_code_samples = ["print('''hello", "def f(x):\n    x * 2", "for i in range(3):"]
     invalid_code_samples = ["import = 7q", "x = )"]
     code_page_something = "zip?"
@@ -67,10 +68,9 @@ def classes():
         suite = {"kernel_name": name}
         if not is_ringfence(name):  # ipykernel calls its own session 0 in a range
             suite["supported_history_operations"] = ("tail", "search")
-        yield type(f"TestSuite{suffix}", (Samples, Extra, KernelTests), suite)
-        yield type(f"TestWelcome{suffix}", (IopubWelcomeTests,),
+        yield type(f"TestSuite{suffix}", (Samples, Extra, jkt.KernelTests), suite)
+        yield type(f"TestWelcome{suffix}", (jkt.IopubWelcomeTests,),
                    {"kernel_name": name, "support_iopub_welcome": True})
 
 
 globals().update((each.__name__, each) for each in classes())
-del KernelTests, IopubWelcomeTests
