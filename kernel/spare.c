@@ -121,6 +121,15 @@ static int make_ends(int keeper[2], int worker[2])
     return r;
 }
 
+/* Closes the descriptor but keeps its number taken: like the others up to
+ * RF_WORKER_TEXT + 1 it is one that rf_worker_install() gives out later. */
+static void leave(int fd)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup3(null, fd, O_CLOEXEC);
+    close(null);
+}
+
 int rf_spare_make(struct rf_spare *spare, int keeper_program, int listening,
                   const struct rf_fork_hooks *hooks)
 {
@@ -133,7 +142,7 @@ int rf_spare_make(struct rf_spare *spare, int keeper_program, int listening,
     pid_t pid = rf_sandbox_clone(&sandbox);
     if (!pid) {
         prctl(PR_SET_NAME, "ringfence-spare");
-        close(listening);
+        leave(listening);
         close(keeper[0]);
         close(worker[0]);
         keep(keeper_program, keeper[1], worker[1]);

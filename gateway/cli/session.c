@@ -311,8 +311,13 @@ static int make_sockets(struct session *s, struct rf_error *err)
                                          .spool_max = s->options->spool_max,
                                          .heartbeat_s = s->options->heartbeat_s};
     s->sockets = rf_sockets_new(s->loop, c, &options, &socket_events, s, err);
-    if (!s->sockets)
-        return err->code;
+    return s->sockets ? 0 : err->code;
+}
+
+/* Tells the launcher or the connection file which ports were chosen. */
+static int announce(struct session *s, struct rf_error *err)
+{
+    struct rf_connection *c = &s->options->connection;
     if (c->registration)
         return rf_register(c, s->wire, REGISTRATION_TIMEOUT_MS, err);
     return rf_connection_save(s->options->connection_file, c, err);
@@ -332,14 +337,17 @@ static int make_kernel(struct session *s, struct rf_error *err)
     return s->kernel ? 0 : rf_error_errno(err, -ENOMEM, "cannot make the kernel");
 }
 
-/* The worker is asked for first: it is forked while the sockets are bound. */
+/* What others can work on meanwhile comes first: the worker is forked while the
+ * sockets are bound, and clients connect while libcrypto sets itself up. */
 static int make_all(struct session *s, struct rf_error *err)
 {
     int r = rf_supervisor_start(s->supervisor, err);
     if (!r)
+        r = make_sockets(s, err);
+    if (!r)
         r = make_wire(s, err);
     if (!r)
-        r = make_sockets(s, err);
+        r = announce(s, err);
     if (!r)
         r = make_kernel(s, err);
     if (!r)

@@ -11,6 +11,7 @@ import gc
 import io
 import os
 import random
+import resource
 import stat
 import sys
 import time
@@ -121,7 +122,12 @@ _BUFFERED: tuple[Any, ...] = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRa
 
 
 def _open_fds() -> list[int]:
-    return [fd for fd in map(int, os.listdir("/proc/self/fd")) if fd >= _FIRST_USER_FD]
+    try:
+        fds = map(int, os.listdir("/proc/self/fd"))
+    except OSError:  # user code has used up all numbers: none left to look with
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        fds = range(min(soft, 65536))
+    return [fd for fd in fds if fd >= _FIRST_USER_FD]
 
 
 def _is_writable_file(fd: int) -> bool:

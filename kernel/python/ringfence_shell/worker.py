@@ -7,7 +7,9 @@ does; SIGINT never ends the loop (interrupt.py).
 
 from __future__ import annotations
 
+import errno
 import faulthandler
+import gc
 import os
 import sys
 import traceback
@@ -58,6 +60,10 @@ def kernel_info(banner: str) -> bytes:
     return wire.dumps(info)
 
 
+# What the socket says when the gateway has closed it, or user code has.
+_GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTSOCK, errno.ENOTCONN)
+
+
 @dataclass(frozen=True)
 class Inherited:
     """What the zygote made for its workers."""
@@ -96,9 +102,26 @@ class Worker:
 
     # -- start ----------------------------------------------------------------
 
+    def warm(self) -> None:
+        """In a spare: goes through an empty cell, which leaves nothing behind but pages
+        that are its own already; the kernel that takes it then need not wait for their
+        copying.  What it would send goes nowhere."""
+        cell = b'{"code": "pass", "store_history": false}'
+        parts = [b"execute_request", b"0", wire.EMPTY, wire.EMPTY, cell]
+        is_worker, libraries = _ringfence.is_worker, self._libraries
+        _ringfence.is_worker, self._libraries = lambda: True, []
+        try:
+            self._on_request(0, parts)
+            hook = self.shell.displayhook
+            hook.start_displayhook()
+            hook.write_format_data(*hook.compute_format_data(1))
+            hook.finish_displayhook()
+        finally:
+            _ringfence.is_worker, self._libraries = is_worker, libraries
+        gc.collect(0)
+
     def start(self, spawned: dict[str, Any]) -> None:
         """Becomes the worker that `spawned` (of zygote_serve) describes, up to HELLO."""
-        self.interrupts.install()
         faulthandler.enable(file=spawned["crash_fd"], all_threads=True)
         hygiene.apply_environment(spawned["environ"])
         hygiene.reseed()
@@ -133,8 +156,10 @@ class Worker:
                 going = self._step()
             except KeyboardInterrupt:
                 pass  # from the edge of a request that has its reply
-            except (EOFError, OSError):
-                going = False  # the gateway is gone
+            except OSError as exc:
+                going = exc.errno not in _GONE
+            except EOFError:
+                going = False
             if not _ringfence.is_worker():
                 leave_child(None)
         self.interrupts.disarm()
@@ -158,11 +183,7 @@ class Worker:
 
     def _on_checkpoint(self, checkpoint_id: int, parts: list[bytes]) -> bool:
         hygiene.flush_files()
-        try:
-            generation = _ringfence.checkpoint(checkpoint_id)
-        except RuntimeError:
-            traceback.print_exc()
-            return True
+        generation = _ringfence.checkpoint(checkpoint_id)
         if generation is not None:
             self._resume(generation)
         return True
@@ -248,9 +269,12 @@ def _put_cwd_on_path() -> None:
     sys.path.insert(index, "")
 
 
-def main(spawned: dict[str, Any], inherited: Inherited) -> None:
+def main(inherited: Inherited) -> None:
     """Runs a worker to its end; the caller then ends the interpreter the normal way."""
     worker = Worker(inherited)
-    worker.start(spawned)
+    worker.interrupts.install()
+    if not _ringfence.is_asked():
+        worker.warm()
+    worker.start(_ringfence.await_spawn())
     worker.serve()
     worker.loop.close()

@@ -57,17 +57,7 @@ def main(argv: list[str]) -> None:
         options.preload,
         watch,
     )
-    if not _ringfence.is_asked():
-        _touch(shell)
-    worker.main(_ringfence.await_spawn(), inherited)
-
-
-def _touch(shell: Any) -> None:
-    """A spare runs an empty cell, which leaves nothing behind but pages that are
-    its own already; so the kernel that takes it need not wait for their copying."""
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        shell.run_cell("pass", store_history=False, silent=True)
-    gc.collect(0)
+    worker.main(inherited)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:

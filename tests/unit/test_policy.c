@@ -1,0 +1,158 @@
+/* gateway/supervise/policy: when the automatic checkpoint is due. */
+#include "tests/unit/check.h"
+
+#include "gateway/supervise/policy.h"
+
+#define SECOND 1000000
+
+static void test_nothing_ran(void **state)
+{
+    struct rf_policy policy = {0};
+    assert_false(rf_policy_due(&policy, SECOND));
+    rf_policy_taken(&policy, 1000, false);
+    assert_false(rf_policy_due(&policy, 100 * SECOND));
+}
+
+static void test_first_cells_are_covered_at_once(void **state)
+{
+    struct rf_policy policy = {0};
+    int64_t now = 5;
+    for (int i = 0; i < 5; i++, now += 2000) {
+        rf_policy_ran(&policy, 100, now);
+        assert_true(rf_policy_due(&policy, now));
+        rf_policy_taken(&policy, 3000, false);
+        assert_false(rf_policy_due(&policy, now)); /* nothing ran since */
+    }
+}
+
+static void test_cells_of_a_person_are_covered(void **state)
+{
+    struct rf_policy policy = {0};
+    int64_t now = 1;
+    for (int i = 0; i < 200; i++, now += SECOND) {
+        rf_policy_ran(&policy, 1000, now);
+        assert_true(rf_policy_due(&policy, now));
+        rf_policy_taken(&policy, 5000, false);
+    }
+}
+
+/* Cells of one size back to back: what part of the time goes to checkpoints? */
+static int64_t cost_of_loop(int64_t cell_us, int64_t cost_us, int64_t for_us)
+{
+    struct rf_policy policy = {0};
+    int64_t now = 1, spent = 0;
+    while (now < for_us) {
+        now += cell_us;
+        rf_policy_ran(&policy, cell_us, now);
+        if (rf_policy_due(&policy, now)) {
+            rf_policy_taken(&policy, cost_us, false);
+            spent += cost_us;
+            now += cost_us;
+        }
+    }
+    return spent;
+}
+
+static void test_a_loop_loses_a_small_share(void **state)
+{
+    static const int64_t cells[] = {50, 300, 1000, 10000, 200000, 2 * SECOND};
+    static const int64_t costs[] = {1, 500, 2000, 30000, 400000, 2 * SECOND};
+    int64_t time = 300 * SECOND;
+    for (size_t i = 0; i < COUNT_OF(cells); i++)
+        for (size_t j = 0; j < COUNT_OF(costs); j++) {
+            int64_t spent = cost_of_loop(cells[i], costs[j], time);
+            int64_t most = RF_POLICY_BURST_US + time / RF_POLICY_SHARE +
+                           time / RF_POLICY_RISK + 2 * costs[j];
+            if (spent > most)
+                fail_msg("cells of %lld us, checkpoints of %lld us: %lld us were spent, at most %lld",
+                         (long long)cells[i], (long long)costs[j], (long long)spent,
+                         (long long)most);
+        }
+}
+
+static void test_risk(void **state)
+{
+    struct rf_policy policy = {0};
+    rf_policy_ran(&policy, 10, 1000);
+    rf_policy_taken(&policy, SECOND, false); /* the budget is gone for long */
+    int64_t now = 1000;
+    for (int64_t risk = SECOND; risk < RF_POLICY_RISK * SECOND; risk += SECOND) {
+        now += 1;
+        rf_policy_ran(&policy, SECOND, now);
+        assert_false(rf_policy_due(&policy, now));
+    }
+    rf_policy_ran(&policy, SECOND, now);
+    assert_true(rf_policy_due(&policy, now));
+}
+
+static void test_idle_is_free(void **state)
+{
+    struct rf_policy policy = {0};
+    for (int i = 0; i < 100; i++) {
+        rf_policy_ran(&policy, 1, 1000);
+        assert_true(rf_policy_due(&policy, 1000));
+        rf_policy_taken(&policy, RF_POLICY_BURST_US / 2, true);
+    }
+}
+
+static void test_cost_is_learned(void **state)
+{
+    struct rf_policy policy = {0};
+    rf_policy_ran(&policy, 1, 1000);
+    rf_policy_taken(&policy, 1000, true);
+    assert_int_equal(policy.cost_us, 1000);
+    for (int i = 0; i < 50; i++)
+        rf_policy_taken(&policy, 9000, true);
+    assert_in_range(policy.cost_us, 8900, 9000);
+    for (int i = 0; i < 100; i++)
+        rf_policy_taken(&policy, 0, true);
+    assert_int_equal(policy.cost_us, 1); /* known, and never zero */
+}
+
+static void test_budget_has_an_upper_bound(void **state)
+{
+    struct rf_policy policy = {0};
+    rf_policy_ran(&policy, 1, 1);
+    rf_policy_ran(&policy, 1, 100000000LL * SECOND);
+    assert_int_equal(policy.budget_us, RF_POLICY_BURST_US);
+}
+
+static void test_a_clock_that_stands(void **state)
+{
+    struct rf_policy policy = {0};
+    rf_policy_ran(&policy, 1, 5000);
+    rf_policy_taken(&policy, 1000, false);
+    int64_t budget = policy.budget_us;
+    rf_policy_ran(&policy, 1, 5000);
+    rf_policy_ran(&policy, 1, 4000);
+    assert_int_equal(policy.budget_us, budget);
+}
+
+static void test_reset(void **state)
+{
+    struct rf_policy policy = {0};
+    rf_policy_ran(&policy, 100 * SECOND, 1000);
+    rf_policy_taken(&policy, 700, false);
+    rf_policy_ran(&policy, 100 * SECOND, 2000);
+    rf_policy_reset(&policy);
+    assert_false(rf_policy_due(&policy, 3000));
+    assert_int_equal(policy.risk_us, 0);
+    assert_int_equal(policy.cost_us, 700); /* the next worker will cost the same */
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing_ran),
+        cmocka_unit_test(test_first_cells_are_covered_at_once),
+        cmocka_unit_test(test_cells_of_a_person_are_covered),
+        cmocka_unit_test(test_a_loop_loses_a_small_share),
+        cmocka_unit_test(test_risk),
+        cmocka_unit_test(test_idle_is_free),
+        cmocka_unit_test(test_cost_is_learned),
+        cmocka_unit_test(test_budget_has_an_upper_bound),
+        cmocka_unit_test(test_a_clock_that_stands),
+        cmocka_unit_test(test_reset),
+    };
+    return TESTS(tests);
+}
