@@ -455,7 +455,7 @@ static void run(struct rf_kernel *kernel, struct rf_request *request, int64_t no
 
 void rf_kernel_dispatch(struct rf_kernel *kernel, int64_t now_us)
 {
-    while (kernel->ready && !kernel->held && !kernel->running && kernel->queue.n)
+    while (kernel->ready && !kernel->running && kernel->queue.n)
         run(kernel, rf_request_queue_pop(&kernel->queue), now_us);
 }
 
@@ -594,17 +594,6 @@ void rf_kernel_interrupt(struct rf_kernel *kernel)
 {
     if (kernel->running)
         kernel->ops->interrupt(kernel->ctx);
-}
-
-void rf_kernel_hold(struct rf_kernel *kernel)
-{
-    kernel->held = true;
-}
-
-void rf_kernel_release(struct rf_kernel *kernel, int64_t now_us)
-{
-    kernel->held = false;
-    rf_kernel_dispatch(kernel, now_us);
 }
 
 bool rf_kernel_is_busy(const struct rf_kernel *kernel)

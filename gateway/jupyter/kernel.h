@@ -32,8 +32,7 @@ struct rf_kernel_ops {
      * ran or waited is answered by then. */
     void (*shutdown)(void *ctx, bool restart);
     /* A request was answered and the worker is free.  `run_us`: what the cell
-     * took (0 if it was no cell); `waiting`: requests that could run next.
-     * The owner may hold the worker with rf_kernel_hold() from within. */
+     * took (0 if it was no cell); `waiting`: requests that could run next. */
     void (*rested)(void *ctx, int64_t run_us, size_t waiting);
 };
 
@@ -94,11 +93,6 @@ void rf_kernel_on_failed(struct rf_kernel *kernel, const struct rf_error *why, i
 
 /* SIGINT to the gateway (interrupt_mode signal). */
 void rf_kernel_interrupt(struct rf_kernel *kernel);
-
-/* While held, no request goes to the worker (a checkpoint is being made).  The
- * worker's death ends the hold. */
-void rf_kernel_hold(struct rf_kernel *kernel);
-void rf_kernel_release(struct rf_kernel *kernel, int64_t now_us);
 
 /* True while a request is with the worker. */
 bool rf_kernel_is_busy(const struct rf_kernel *kernel);

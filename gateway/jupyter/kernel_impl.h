@@ -34,7 +34,6 @@ struct rf_kernel {
     uint64_t count;   /* execution_count of the newest stored cell */
     bool started;     /* "starting" was published */
     bool ready;       /* the worker said HELLO and lives */
-    bool held;        /* by the owner */
     bool failed;      /* no worker can be had */
     bool ended;       /* shutdown was asked for */
 };

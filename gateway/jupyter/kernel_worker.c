@@ -304,7 +304,6 @@ void rf_kernel_on_dead(struct rf_kernel *kernel, const struct rf_death *death, i
 {
     rf_streams_finish(&kernel->streams);
     kernel->ready = false;
-    kernel->held = false; /* there is nothing left to hold */
     if (kernel->ended)
         return;
     struct rf_request *request = rf_steal(&kernel->running);

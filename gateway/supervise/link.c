@@ -194,7 +194,8 @@ static void answer_fence(struct rf_link *link)
         (void)!send(link->fence, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* Passes on up to `max` messages.  True when the socket is empty. */
+/* Passes on up to `max` messages, of as many packets as one call takes.  True
+ * when the socket is empty. */
 static bool read_frames(struct rf_link *link, size_t max)
 {
     for (size_t i = 0; i < max && !link->broken && !link->closed; i++) {
@@ -202,7 +203,9 @@ static bool read_frames(struct rf_link *link, size_t max)
         int r = rf_frame_recv(link->fds[SOCKET], MSG_DONTWAIT, &link->reader, link->packet, &frame);
         if (r == -EAGAIN)
             return true;
-        if (r == -EINTR || r == -ECONNRESET) /* it ended with mail unread; its own is still here */
+        if (r == -EINTR) /* many packets, and no message yet */
+            return false;
+        if (r == -ECONNRESET) /* it ended with mail unread; its own is still here */
             continue;
         if (r != 1) {
             break_off(link, r == 0);

@@ -81,8 +81,6 @@ static void on_rested(void *ctx, int64_t run_us, size_t waiting)
 {
     struct rig *rig = ctx;
     rf_buf_printf(&rig->log, "rested %" PRId64 " %zu\n", run_us, waiting);
-    if (rig->hold_when_rested)
-        rf_kernel_hold(rig->kernel);
 }
 
 static const struct rf_kernel_ops ops = {

@@ -21,7 +21,6 @@ struct rig {
     struct rf_kernel *kernel;
     struct rf_buf log;
     int64_t now;
-    bool hold_when_rested;
     bool with_topics;   /* iopub lines start with [topic] */
     bool with_metadata; /* lines end with metadata and the number of buffers */
 };

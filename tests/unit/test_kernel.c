@@ -251,24 +251,6 @@ static void the_queue_is_bounded(void **state)
     rig_free(rig);
 }
 
-static void waits_while_held(void **state)
-{
-    struct rig *rig = rig_new_ready();
-    rig->hold_when_rested = true;
-    rig_execute(rig, 1, "a", "");
-    rig_execute(rig, 2, "b", "");
-    rig_clear(rig);
-    rig_reply(rig, 1, RIG_OK);
-    rig_expect(rig, "shell execute_reply m1 c1 " RIG_OK "\nidle m1\nrested 0 1\n");
-    rig_send(rig, RF_SHELL, 3, "connect_request", "{}"); /* needs no worker */
-    assert_non_null(strstr(rig_log(rig), "idle m3\n"));
-    rig_clear(rig);
-    rf_kernel_release(rig->kernel, rig->now);
-    rig_expect(rig, "busy m2\nexecute_input m2 {\"code\":\"b\",\"execution_count\":2}\n"
-                    "worker 1 2 execute_request 2 {} {\"code\":\"b\"}\n");
-    rig_free(rig);
-}
-
 static void shuts_down(void **state)
 {
     struct rig *rig = rig_new_ready();
@@ -451,7 +433,6 @@ int main(void)
         cmocka_unit_test(an_error_aborts_the_cells_that_wait),
         cmocka_unit_test(some_errors_abort_nothing),
         cmocka_unit_test(the_queue_is_bounded),
-        cmocka_unit_test(waits_while_held),
         cmocka_unit_test(shuts_down),
         cmocka_unit_test(shutdown_answers_all_that_wait),
         cmocka_unit_test(exit_in_a_cell_ends_the_kernel),

@@ -56,7 +56,7 @@ struct model {
     int last_run; /* the worker gets them in order */
     uint64_t last_id, count;
     int64_t now;
-    bool ready, held, ended, failed;
+    bool ready, ended, failed;
     bool shows_busy; /* the last status, whoever's */
     int shutdowns;
     size_t fed, emitted; /* pieces of text */
@@ -260,7 +260,7 @@ static void on_worker(void *ctx, uint8_t type, uint64_t id, const struct rf_byte
     struct asked *asked = &m->asked[index];
     uint64_t count;
     assert_int_equal(m->running, -1);
-    assert_true(!m->held && !m->ended && !m->failed);
+    assert_true(!m->ended && !m->failed);
     assert_true(index > m->last_run && asked->busy && !asked->malformed && !asked->must_abort);
     check_text(parts[0], asked->kind->type, "type");
     assert_true(rf_bytes_u64(parts[1], &count));
@@ -291,10 +291,6 @@ static void on_rested(void *ctx, int64_t run_us, size_t waiting)
     struct model *m = ctx;
     assert_int_equal(m->running, -1);
     assert_true(run_us >= 0);
-    if (one_in(m, 4)) {
-        rf_kernel_hold(m->kernel);
-        m->held = true;
-    }
 }
 
 static const struct rf_kernel_ops ops = {on_send, on_worker, on_interrupt, on_shutdown, on_rested};
@@ -474,7 +470,7 @@ static void act_die(struct model *m)
     };
     if (m->running >= 0 && aborts_others(&m->asked[m->running]))
         expect_aborts(m);
-    m->ready = m->held = false;
+    m->ready = false;
     rf_kernel_on_dead(m->kernel, &death, m->now);
     assert_int_equal(m->running, -1);
     all_text_is_out(m);
@@ -517,12 +513,6 @@ static void act_checkpoint(struct model *m)
     rf_kernel_on_checkpoint(m->kernel);
 }
 
-static void act_release(struct model *m)
-{
-    m->held = false;
-    rf_kernel_release(m->kernel, m->now);
-}
-
 static void act_interrupt(struct model *m)
 {
     rf_kernel_interrupt(m->kernel);
@@ -542,7 +532,7 @@ static void act_fail(struct model *m)
 static void (*const actions[])(struct model *m) = {
     act_send,     act_send,    act_send,        act_send,    act_stream,    act_stream,
     act_pipe,     act_publish, act_publish,     act_reply,   act_reply,     act_reply,
-    act_reply,    act_time,    act_checkpoint,  act_release, act_interrupt, act_hello,
+    act_reply,    act_time,    act_checkpoint, act_interrupt, act_hello,
     act_hello,    act_input,   act_input_reply, act_die,     act_garbage,   act_fail,
 };
 
@@ -573,7 +563,6 @@ static void finish(struct model *m)
         if (!m->ready)
             act_hello(m);
         for (int i = 0; i < 4 * m->n; i++) {
-            act_release(m);
             act_reply(m);
         }
     } else {

@@ -454,19 +454,6 @@ static void long_source_lines_are_cut_at_a_character(void **state)
     rig_free(rig);
 }
 
-static void a_death_ends_a_hold(void **state)
-{
-    struct rig *rig = rig_new_ready();
-    rf_kernel_hold(rig->kernel);
-    rig_execute(rig, 1, "a", "");
-    rig_expect(rig, "");
-    rig_die(rig, 9, true);
-    rig_clear(rig);
-    rig_hello(rig);
-    assert_non_null(strstr(rig_log(rig), "worker 1 1 execute_request 1"));
-    rig_free(rig);
-}
-
 /* ---- comms ---- */
 
 static void open_and_save_comms(struct rig *rig)
@@ -558,7 +545,6 @@ int main(void)
         cmocka_unit_test(other_requests_die_too),
         cmocka_unit_test(many_cells_at_risk_are_counted),
         cmocka_unit_test(long_source_lines_are_cut_at_a_character),
-        cmocka_unit_test(a_death_ends_a_hold),
         cmocka_unit_test(lost_comms_are_closed),
         cmocka_unit_test(a_checkpoint_during_a_cell_saves_what_was_before),
         cmocka_unit_test(comms_are_bounded),
