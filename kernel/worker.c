@@ -306,15 +306,31 @@ static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, unsigned ta
     rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
 }
 
-/* What the last checkpoint cost after its fork: pages that were copied since. */
+static long resident_pages(void)
+{
+    char text[128];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    long total, resident;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return sscanf(text, "%ld %ld", &total, &resident) == 2 ? resident : 0;
+}
+
+/* What the last checkpoint cost after its fork: the pages that were copied
+ * since.  Faults by which the process grew are no copies. */
 static int64_t copying_since_last(void)
 {
-    static long faults_then;
+    static long faults_then, pages_then;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    long faults = faults_then && usage.ru_minflt > faults_then ? usage.ru_minflt - faults_then : 0;
+    long pages = resident_pages();
+    long grown = pages > pages_then ? pages - pages_then : 0;
+    long copied = faults_then ? usage.ru_minflt - faults_then - grown : 0;
     faults_then = usage.ru_minflt;
-    return faults * FAULT_NS / 1000;
+    pages_then = pages;
+    return copied > 0 ? copied * FAULT_NS / 1000 : 0;
 }
 
 int64_t rf_worker_checkpoint(uint64_t id, int control)
