@@ -76,7 +76,7 @@ def need(program):
 
     path = shutil.which(program)
     if path is None:
-        pytest.skip(f"missing layer: {program} is not installed")
+        pytest.skip(f"absent layer: {program} is not installed")
     return path
 
 

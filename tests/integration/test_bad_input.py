@@ -421,7 +421,7 @@ def test_connection_file_in_no_folder(launch):
 @pytest.mark.ringfence_only("the text is ours")
 def test_connection_file_that_cannot_be_read(launch):
     if os.geteuid() == 0:
-        pytest.skip("root reads every file; run by as_user.sh")
+        pytest.skip("absent layer: root reads every file (the suite of an ordinary user runs this)")
     path = connection_path()
     write_connection(path, new_connection())
     os.chmod(path, 0)

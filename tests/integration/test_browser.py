@@ -52,7 +52,7 @@ class Lab:
     """JupyterLab from the interpreter that runs the tests."""
 
     def command(self, port, token, folder):
-        pytest.importorskip("jupyterlab", reason="missing layer: jupyterlab is not installed")
+        pytest.importorskip("jupyterlab", reason="absent layer: jupyterlab is not installed")
         return [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
                 "--LabApp.expose_app_in_browser=True", f"--ServerApp.port={port}",
                 "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
@@ -113,12 +113,12 @@ class ClassicNotebook:
 @pytest.fixture(scope="module")
 def browser():
     webdriver = pytest.importorskip("selenium.webdriver",
-                                    reason="missing layer: selenium is not installed")
+                                    reason="absent layer: selenium is not installed")
     from selenium.webdriver.chrome.service import Service
 
     for program in (CHROMIUM, CHROMEDRIVER):
         if not os.access(program, os.X_OK):
-            pytest.skip(f"missing layer: {program} is not installed")
+            pytest.skip(f"absent layer: {program} is not installed")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     with tempfile.TemporaryDirectory(prefix="rfc", ignore_cleanup_errors=True) as profile:

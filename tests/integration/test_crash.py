@@ -310,7 +310,7 @@ def test_two_resumes_draw_different_numbers(fresh, expression):
     """The same cell crashes twice, so both times the same checkpoint is resumed."""
     warm = fresh.run(expression)
     if warm.status == "error" and warm.content["ename"] == "ModuleNotFoundError":
-        pytest.skip(f"missing layer: {warm.content['evalue']}")
+        pytest.skip(f"absent layer: {warm.content['evalue']}")
     drawn = [crash(fresh, f"print({expression}, flush=True); {KILL}").stdout for _ in range(3)]
     assert all(drawn) and len(set(drawn)) == 3, drawn
 

@@ -30,7 +30,7 @@ SANITIZER = "detect_leaks=1:quarantine_size_mb=1:log_path={}"
 
 pytestmark = pytest.mark.skipif(
     not MOCK or not helpers.is_ringfence(Settings.kernels[0]),
-    reason="missing layer: RINGFENCE_MOCK names no mock kernel (tests/mock)")
+    reason="absent layer: RINGFENCE_MOCK names no mock kernel (tests/mock)")
 
 
 class Installation:
@@ -289,7 +289,7 @@ def test_crash_text_is_bounded(mock):
     assert "crash text, line 0" in text and len(text) < 200000
 
 
-@pytest.mark.skipif(LINUX < (6, 16), reason="missing layer: SO_PASSRIGHTS, Linux 6.16")
+@pytest.mark.skipif(LINUX < (6, 16), reason="absent layer: SO_PASSRIGHTS, Linux 6.16")
 def test_descriptors_that_wait_when_they_are_closed(mock):
     """A connection that lingers, passed to the gateway: closing it must not stop the gateway."""
     mock.hostile("fds-linger 30")

@@ -514,7 +514,7 @@ def test_new_version_in_the_users_site_is_seen(start, own_runtime, there):
     home = new_folder("home")
     site = start().value("__import__('site').getusersitepackages()")
     if not site.startswith(os.environ["HOME"]):
-        pytest.skip(f"the user's site is not in the home folder: {site}")
+        pytest.skip(f"absent layer: the user's site is not in the home folder: {site}")
     folder = os.path.join(home, os.path.relpath(site, os.environ["HOME"]))
     if there:
         os.makedirs(folder)

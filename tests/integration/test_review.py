@@ -75,7 +75,7 @@ def test_limits_above_those_of_the_zygote(launch):
 
 def test_oom_score_is_the_clients(launch):
     if not shutil.which("choom"):
-        pytest.skip("missing layer: choom is not installed")
+        pytest.skip("absent layer: choom is not installed")
     code = "print(open('/proc/self/oom_score_adj').read())"
     ordinary = launch().run(code)
     assert ordinary != "800"
@@ -83,10 +83,10 @@ def test_oom_score_is_the_clients(launch):
     assert launch().run(code) == ordinary
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="missing layer: only root changes its groups")
+@pytest.mark.skipif(os.geteuid() != 0, reason="absent layer: only root changes its groups")
 def test_groups_are_the_clients(launch):
     if not shutil.which("setpriv"):
-        pytest.skip("missing layer: setpriv is not installed")
+        pytest.skip("absent layer: setpriv is not installed")
     code = "import os; print(os.getgroups())"
     ordinary = launch().run(code)
     assert launch("setpriv", "--groups", "0,12345").run(code) != ordinary

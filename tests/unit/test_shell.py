@@ -18,8 +18,8 @@ def installed(name):
     return importlib.util.find_spec(name) is not None
 
 
-needs_comm = pytest.mark.skipif(not installed("comm"), reason="the comm package is not there")
-needs_matplotlib = pytest.mark.skipif(not installed("matplotlib"), reason="no matplotlib")
+needs_comm = pytest.mark.skipif(not installed("comm"), reason="absent layer: the comm package is not installed")
+needs_matplotlib = pytest.mark.skipif(not installed("matplotlib"), reason="absent layer: matplotlib is not installed")
 
 
 # -- start ------------------------------------------------------------------

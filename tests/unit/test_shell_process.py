@@ -86,7 +86,7 @@ def test_background_system_exit_ends_nothing(worker):
 def test_nested_loops(worker):
     name = next((n for n in ("nest_asyncio", "nest_asyncio2") if installed(n)), None)
     if name is None:
-        pytest.skip("no nest_asyncio")
+        pytest.skip("absent layer: nest_asyncio is not installed")
     worker.run(f"import asyncio, {name}; {name}.apply()")
     assert worker.value("asyncio.run(asyncio.sleep(0.01, 'in'))") == "'in'"
     assert worker.value("await asyncio.sleep(0.01, 'out')") == "'out'"
