@@ -114,6 +114,14 @@ def fresh(start):
     return start()
 
 
+@pytest.fixture
+def own_runtime(kernel_name):
+    """An environment with a runtime folder, and so a zygote, of its own."""
+    env = helpers.kernel_environment(XDG_RUNTIME_DIR=helpers.new_folder("run"))
+    yield env
+    helpers.zygote("stop", env=env)
+
+
 @pytest.fixture(scope="module")
 def module_kernel(kernel_name):
     holder = {}

@@ -11,6 +11,10 @@ import pytest
 
 from helpers import kernel_environment, need, new_folder, plain
 
+# The console asks for a cell before it knows that its iopub socket is connected (it looks
+# at the reply to kernel_info only), and waits for ever for an idle that it has missed.
+SUBSCRIBED = 1.0
+
 
 @pytest.fixture
 def console(kernel_name):
@@ -19,6 +23,7 @@ def console(kernel_name):
                           env=kernel_environment(TERM="dumb"), cwd=new_folder(),
                           encoding="utf-8", timeout=30, dimensions=(50, 200))
     child.expect_exact("In [1]:")
+    time.sleep(SUBSCRIBED)
     yield child
     child.close(force=True)
 
@@ -90,6 +95,7 @@ def test_console_with_the_real_prompt(kernel_name):
                         new_folder())
     try:
         terminal.wait_for("In [1]:")
+        time.sleep(SUBSCRIBED)
         terminal.send("a_long_name = 6 * 7", "Enter")
         terminal.wait_for("In [2]:")
         terminal.send("a_long_n", "Tab")
@@ -111,6 +117,7 @@ def test_console_attached_to_a_running_kernel(fresh):
                           dimensions=(50, 200))
     try:
         child.expect(r"In \[\d+\]:")
+        time.sleep(SUBSCRIBED)
         child.sendline("from_elsewhere")
         child.expect_exact("'seen'")
         child.sendline("exit(keep_kernel=True)")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from helpers import is_ringfence, plain
+from helpers import is_ringfence, plain, wait_until
 from rawclient import RawClient
 
 
@@ -145,10 +145,22 @@ def test_payload_does_not_stay(kernel):
     assert kernel.run("1").content["payload"] == []
 
 
-def test_exit_asks_and_the_kernel_goes_on_until_told(fresh):
+def test_exit_asks_the_client(fresh):
     cell = fresh.run("exit")
+    assert cell.status == "ok" and cell.types[-1] == "idle"
     assert [each["source"] for each in cell.content["payload"]] == ["ask_exit"]
     assert cell.content["payload"][0]["keepkernel"] is False
+
+
+@pytest.mark.ringfence_only("ipykernel has gone within a second")
+def test_exit_leaves_the_client_its_time(fresh):
+    """jupyter console looks whether the kernel lives before it reads the reply to `exit`."""
+    fresh.run("exit")
+    time.sleep(0.3)
+    assert fresh.km.is_alive()
+    assert fresh.client.request("control", "shutdown_request", {"restart": False}) == \
+        {"status": "ok", "restart": False}
+    wait_until(lambda: not fresh.km.is_alive(), 10)
 
 
 def test_display_id_update(kernel):

@@ -40,14 +40,6 @@ def warm(kernel_name):
     return set(ours())
 
 
-@pytest.fixture
-def own_runtime(kernel_name):
-    """An environment with a runtime folder, and so a zygote, of its own."""
-    env = kernel_environment(XDG_RUNTIME_DIR=new_folder("run"))
-    yield env
-    zygote("stop", env=env)
-
-
 def ringfences(found):
     return {pid: each for pid, each in found.items() if each.name.startswith("ringfence")}
 

@@ -18,14 +18,6 @@ pytestmark = pytest.mark.ringfence_only("about Ringfence's own processes")
 CHECKPOINT = 0.3  # seconds after which an idle kernel has its checkpoint
 
 
-@pytest.fixture
-def own_runtime(kernel_name):
-    """An environment with a runtime folder, and so a zygote, of its own."""
-    env = kernel_environment(XDG_RUNTIME_DIR=new_folder("run"))
-    yield env
-    zygote("stop", env=env)
-
-
 class Started:
     """A kernel whose command line has `prefix` before it."""
 

@@ -50,13 +50,34 @@ static void say_none(uint64_t id)
     rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
 }
 
-static void say_nothing(uint64_t id) { (void)id; }
-static void say_wrong_id(uint64_t id) { say(id + 1, "5", "1"); }
-static void say_pid_1(uint64_t id) { say(id, "1", "1"); }
-static void say_nobody(uint64_t id) { say(id, "99999", "1"); }
-static void say_no_number(uint64_t id) { say(id, "many", "1"); }
-static void say_large_number(uint64_t id) { say(id, "4294967297", "1"); }
-static void say_cost(uint64_t id) { say(id, "0", "18446744073709551615"); }
+static void say_nothing(uint64_t id)
+{
+    (void)id;
+}
+static void say_wrong_id(uint64_t id)
+{
+    say(id + 1, "5", "1");
+}
+static void say_pid_1(uint64_t id)
+{
+    say(id, "1", "1");
+}
+static void say_nobody(uint64_t id)
+{
+    say(id, "99999", "1");
+}
+static void say_no_number(uint64_t id)
+{
+    say(id, "many", "1");
+}
+static void say_large_number(uint64_t id)
+{
+    say(id, "4294967297", "1");
+}
+static void say_cost(uint64_t id)
+{
+    say(id, "0", "18446744073709551615");
+}
 
 static void say_self(uint64_t id)
 {

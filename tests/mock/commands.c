@@ -30,8 +30,11 @@ static long number(const char *argument, long if_none)
 static struct rf_mock_packet text_packet(uint64_t request, uint16_t flags)
 {
     static const char body[] = "\2\0\0\0\6\0\0\0\4\0\0\0stdoutraw\n";
-    return (struct rf_mock_packet){.type = RF_MSG_STREAM, .flags = flags, .request_id = request,
-                                   .total = sizeof(body) - 1, .fragment = RF_BYTES(body)};
+    return (struct rf_mock_packet){.type = RF_MSG_STREAM,
+                                   .flags = flags,
+                                   .request_id = request,
+                                   .total = sizeof(body) - 1,
+                                   .fragment = RF_BYTES(body)};
 }
 
 static enum rf_mock_outcome send_raw(struct rf_mock_packet packet)
@@ -301,8 +304,8 @@ static enum rf_mock_outcome do_slivers(struct rf_mock *mock, const char *argumen
         rf_buf_add(&text, "s", 1);
     struct rf_bytes parts[2] = {RF_BYTES("stdout"), rf_buf_bytes(&text)};
     rf_frame_writer_init(&whole, RF_MSG_STREAM, mock->request, parts, 2);
-    struct rf_mock_packet packet = {.type = RF_MSG_STREAM, .request_id = mock->request,
-                                    .total = (uint32_t)whole.body.len};
+    struct rf_mock_packet packet = {
+        .type = RF_MSG_STREAM, .request_id = mock->request, .total = (uint32_t)whole.body.len};
     for (size_t i = 0; i < whole.body.len; i++) {
         packet.flags = (i ? 0 : FIRST) | (i + 1 < whole.body.len ? 0 : LAST);
         packet.fragment = (struct rf_bytes){whole.body.data + i, 1};
@@ -315,8 +318,8 @@ static enum rf_mock_outcome do_slivers(struct rf_mock *mock, const char *argumen
 
 static enum rf_mock_outcome do_fence_flood(struct rf_mock *mock, const char *argument)
 {
-    struct rf_mock_packet packet = {.type = RF_MSG_FENCE, .flags = FIRST | LAST, .total = 4,
-                                    .fragment = RF_BYTES("\0\0\0\0")};
+    struct rf_mock_packet packet = {
+        .type = RF_MSG_FENCE, .flags = FIRST | LAST, .total = 4, .fragment = RF_BYTES("\0\0\0\0")};
     for (long i = 0; i < number(argument, 1000); i++)
         send_raw(packet);
     return RF_MOCK_OK;

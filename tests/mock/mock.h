@@ -19,9 +19,9 @@ struct rf_mock_lie;
 
 struct rf_mock {
     uint64_t generation;
-    uint64_t request;   /* that runs now, or ran last */
-    char count[24];     /* its execution_count */
-    struct rf_buf kept; /* the state of this kernel: the text of `keep` */
+    uint64_t request;              /* that runs now, or ran last */
+    char count[24];                /* its execution_count */
+    struct rf_buf kept;            /* the state of this kernel: the text of `keep` */
     const struct rf_mock_lie *lie; /* NULL: honest checkpoints */
     bool ignores_exit;
 };

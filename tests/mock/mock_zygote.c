@@ -16,14 +16,19 @@
 #include "kernel/zygote.h"
 #include "tests/mock/mock.h"
 
-#define INFO                                                                                       \
-    "{\"implementation\":\"mock\",\"implementation_version\":\"1\",\"language_info\":{\"name\":"   \
-    "\"mock\",\"version\":\"1\",\"mimetype\":\"text/plain\",\"file_extension\":\".txt\"},"         \
+#define INFO                                                                                     \
+    "{\"implementation\":\"mock\",\"implementation_version\":\"1\",\"language_info\":{\"name\":" \
+    "\"mock\",\"version\":\"1\",\"mimetype\":\"text/plain\",\"file_extension\":\".txt\"},"       \
     "\"banner\":\"mock\",\"help_links\":[]}"
 
-static void nothing(void) {}
+static void nothing(void)
+{
+}
 
-static void on_interrupt(int number) { (void)number; }
+static void on_interrupt(int number)
+{
+    (void)number;
+}
 
 /* --- what goes out --- */
 
@@ -49,23 +54,46 @@ static void reply_with(uint64_t request, const char *content)
 void rf_mock_reply(struct rf_mock *mock, uint64_t request, bool ok)
 {
     char content[256];
-    snprintf(content, sizeof(content),
-             ok ? "{\"status\":\"ok\",\"execution_count\":%s,\"user_expressions\":{},\"payload\":[]}"
-                : "{\"status\":\"error\",\"execution_count\":%s,\"ename\":\"MockError\","
-                  "\"evalue\":\"asked for\",\"traceback\":[\"MockError: asked for\"]}",
-             mock->count);
+    snprintf(
+        content, sizeof(content),
+        ok ? "{\"status\":\"ok\",\"execution_count\":%s,\"user_expressions\":{},\"payload\":[]}"
+           : "{\"status\":\"error\",\"execution_count\":%s,\"ename\":\"MockError\","
+             "\"evalue\":\"asked for\",\"traceback\":[\"MockError: asked for\"]}",
+        mock->count);
     reply_with(request, content);
 }
 
 /* --- how a worker begins --- */
 
-static void hello_never(struct rf_mock *mock) {}
-static void hello_other(struct rf_mock *mock) { rf_mock_hello(mock, mock->generation + 1, "2", INFO); }
-static void hello_bad_json(struct rf_mock *mock) { rf_mock_hello(mock, mock->generation, "2", "{"); }
-static void hello_bad_pid(struct rf_mock *mock) { rf_mock_hello(mock, mock->generation, "0", INFO); }
-static void hello_after_reply(struct rf_mock *mock) { rf_mock_reply(mock, 1, true); hello(mock); }
-static void hello_dies(struct rf_mock *mock) { _exit(3); }
-static void hello_then_dies(struct rf_mock *mock) { hello(mock); _exit(3); }
+static void hello_never(struct rf_mock *mock)
+{
+}
+static void hello_other(struct rf_mock *mock)
+{
+    rf_mock_hello(mock, mock->generation + 1, "2", INFO);
+}
+static void hello_bad_json(struct rf_mock *mock)
+{
+    rf_mock_hello(mock, mock->generation, "2", "{");
+}
+static void hello_bad_pid(struct rf_mock *mock)
+{
+    rf_mock_hello(mock, mock->generation, "0", INFO);
+}
+static void hello_after_reply(struct rf_mock *mock)
+{
+    rf_mock_reply(mock, 1, true);
+    hello(mock);
+}
+static void hello_dies(struct rf_mock *mock)
+{
+    _exit(3);
+}
+static void hello_then_dies(struct rf_mock *mock)
+{
+    hello(mock);
+    _exit(3);
+}
 
 static const struct {
     const char *name;
@@ -113,7 +141,8 @@ static void execute(struct rf_mock *mock, const struct rf_frame *frame)
 {
     struct rf_json_member code = {"code", {0}};
     struct rf_buf script = {0};
-    snprintf(mock->count, sizeof(mock->count), "%.*s", (int)frame->parts[1].len, frame->parts[1].data);
+    snprintf(mock->count, sizeof(mock->count), "%.*s", (int)frame->parts[1].len,
+             frame->parts[1].data);
     mock->request = frame->request_id;
     if (!rf_json_object(frame->parts[4], &code, 1))
         rf_json_decode(code.value, &script);
@@ -129,8 +158,9 @@ static void on_request(struct rf_mock *mock, const struct rf_frame *frame)
     static const struct {
         const char *type, *content;
     } others[] = {
-        {"complete_request", "{\"status\":\"ok\",\"matches\":[],\"cursor_start\":0,\"cursor_end\":0,"
-                             "\"metadata\":{}}"},
+        {"complete_request",
+         "{\"status\":\"ok\",\"matches\":[],\"cursor_start\":0,\"cursor_end\":0,"
+         "\"metadata\":{}}"},
         {"inspect_request", "{\"status\":\"ok\",\"found\":false,\"data\":{},\"metadata\":{}}"},
         {"is_complete_request", "{\"status\":\"complete\"}"},
         {"comm_info_request", "{\"status\":\"ok\",\"comms\":{}}"},
@@ -184,8 +214,8 @@ static struct rf_zygote_options read_options(int argc, char **argv)
         {"preload", required_argument, NULL, PRELOAD},  {"idle", required_argument, NULL, IDLE},
         {"direct", no_argument, NULL, DIRECT},          {0},
     };
-    struct rf_zygote_options options = {.fd = -1, .preload = "",
-                                        .hooks = {nothing, nothing, nothing}};
+    struct rf_zygote_options options = {
+        .fd = -1, .preload = "", .hooks = {nothing, nothing, nothing}};
     for (int c; (c = getopt_long(argc, argv, "P", words, NULL)) != -1;) {
         if (c == LISTEN)
             options.fd = (int)strtol(optarg, NULL, 10);

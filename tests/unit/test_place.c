@@ -38,9 +38,18 @@ static int is_same_after(int (*move)(void))
     return r ? 2 : same;
 }
 
-static int stay(void) { return 0; }
-static int be_nicer(void) { return setpriority(PRIO_PROCESS, 0, 19); }
-static int lose_powers(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
+static int stay(void)
+{
+    return 0;
+}
+static int be_nicer(void)
+{
+    return setpriority(PRIO_PROCESS, 0, 19);
+}
+static int lose_powers(void)
+{
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
 
 static int use_one_cpu(void)
 {
@@ -55,11 +64,26 @@ static int change_folder(void)
     return chdir("/tmp") || setenv("RF_TEST", "1", 1);
 }
 
-static int check_stays(void) { return is_same_after(stay) != 1; }
-static int check_folder(void) { return is_same_after(change_folder) != 1; }
-static int check_nice(void) { return is_same_after(be_nicer); }
-static int check_powers(void) { return is_same_after(lose_powers); }
-static int check_cpus(void) { return is_same_after(use_one_cpu); }
+static int check_stays(void)
+{
+    return is_same_after(stay) != 1;
+}
+static int check_folder(void)
+{
+    return is_same_after(change_folder) != 1;
+}
+static int check_nice(void)
+{
+    return is_same_after(be_nicer);
+}
+static int check_powers(void)
+{
+    return is_same_after(lose_powers);
+}
+static int check_cpus(void)
+{
+    return is_same_after(use_one_cpu);
+}
 
 static void test_place(void **state)
 {
@@ -143,8 +167,7 @@ static void test_limits_that_are_none(void **state)
     char longest[256];
     snprintf(longest, sizeof(longest), "%200s\n", "7 20 30");
     const char *const bad[] = {
-        "\n", "x\n", "1\n", "1 2\n", "7 20 30", "-1 0 0\n", "1 x 3\n",
-        longest,
+        "\n", "x\n", "1\n", "1 2\n", "7 20 30", "-1 0 0\n", "1 x 3\n", longest,
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         int r = apply(bad[i], true);

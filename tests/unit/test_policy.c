@@ -61,12 +61,12 @@ static void test_a_loop_loses_a_small_share(void **state)
     for (size_t i = 0; i < COUNT_OF(cells); i++)
         for (size_t j = 0; j < COUNT_OF(costs); j++) {
             int64_t spent = cost_of_loop(cells[i], costs[j], time);
-            int64_t most = RF_POLICY_BURST_US + time / RF_POLICY_SHARE +
-                           time / RF_POLICY_RISK + 2 * costs[j];
+            int64_t most = RF_POLICY_BURST_US + time / RF_POLICY_SHARE + time / RF_POLICY_RISK +
+                           2 * costs[j];
             if (spent > most)
-                fail_msg("cells of %lld us, checkpoints of %lld us: %lld us were spent, at most %lld",
-                         (long long)cells[i], (long long)costs[j], (long long)spent,
-                         (long long)most);
+                fail_msg(
+                    "cells of %lld us, checkpoints of %lld us: %lld us were spent, at most %lld",
+                    (long long)cells[i], (long long)costs[j], (long long)spent, (long long)most);
         }
 }
 
