@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import errno
 import faulthandler
-import gc
 import os
 import sys
 import traceback
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import _ringfence
@@ -64,32 +62,22 @@ def kernel_info(banner: str) -> bytes:
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTSOCK, errno.ENOTCONN)
 
 
-@dataclass(frozen=True)
-class Inherited:
-    """What the zygote made for its workers."""
-
-    shell: Any
-    notes: list[str]  # lines for the banner
-    libraries: list[tuple[str, str]]  # of pools.loaded_libraries()
-    info: bytes  # kernel_info() of the shell, as long as nobody configures it
-
-    @classmethod
-    def of(cls, shell: Any, notes: list[str]) -> Inherited:
-        return cls(shell, notes, pools.loaded_libraries(), kernel_info(banner(shell, notes)))
-
-
 def banner(shell: Any, notes: list[str]) -> str:
     return "\n".join([shell.banner.rstrip("\n"), *notes]) + "\n"
 
 
-class Worker:
-    """One process that runs cells."""
+_EMPTY_CELL = b'{"code": "pass", "store_history": false}'
 
-    def __init__(self, inherited: Inherited) -> None:
-        self._inherited = inherited
-        self._info = inherited.info
-        self._libraries = inherited.libraries  # until they have their threads
-        self.shell = inherited.shell
+
+class Worker:
+    """One process that runs cells.  Made in the zygote, of its shell and lines for the
+    banner; each process that is forked from there goes on with it."""
+
+    def __init__(self, shell: Any, notes: list[str]) -> None:
+        self.shell = shell
+        self._notes = notes
+        self._info = kernel_info(banner(shell, notes))
+        self._libraries = pools.loaded_libraries()  # until they have their threads
         self.queue: deque[Message] = deque()  # messages that came during input()
         self.stdin = Stdin(self.queue)
         self.interrupts = Interrupts()
@@ -102,23 +90,23 @@ class Worker:
 
     # -- start ----------------------------------------------------------------
 
-    def warm(self) -> None:
-        """In a spare: goes through an empty cell, which leaves nothing behind but pages
-        that are its own already; the kernel that takes it then need not wait for their
-        copying.  What it would send goes nowhere."""
-        cell = b'{"code": "pass", "store_history": false}'
-        parts = [b"execute_request", b"0", wire.EMPTY, wire.EMPTY, cell]
+    def rehearse(self, times: int) -> None:
+        """Runs an empty cell, which leaves nothing behind; what it would send goes
+        nowhere.  In the zygote, so often that the interpreter has specialized the code on
+        the way and writes to it no more; then its pages stay shared.  In a spare once, so
+        that the pages that are written have been copied already."""
+        parts = [b"execute_request", b"0", wire.EMPTY, wire.EMPTY, _EMPTY_CELL]
         is_worker, libraries = _ringfence.is_worker, self._libraries
         _ringfence.is_worker, self._libraries = lambda: True, []
         try:
-            self._on_request(0, parts)
-            hook = self.shell.displayhook
-            hook.start_displayhook()
-            hook.write_format_data(*hook.compute_format_data(1))
-            hook.finish_displayhook()
+            for _ in range(times):
+                self._on_request(0, parts)
+                hook = self.shell.displayhook
+                hook.start_displayhook()
+                hook.write_format_data(*hook.compute_format_data(1))
+                hook.finish_displayhook()
         finally:
             _ringfence.is_worker, self._libraries = is_worker, libraries
-        gc.collect(0)
 
     def start(self, spawned: dict[str, Any]) -> None:
         """Becomes the worker that `spawned` (of zygote_serve) describes, up to HELLO."""
@@ -137,7 +125,7 @@ class Worker:
         shell = startup.shell_for(self.shell)
         if shell is not self.shell:
             self.shell = shell
-            self._info = kernel_info(banner(shell, self._inherited.notes))
+            self._info = kernel_info(banner(shell, self._notes))
         if session := os.environ.get("JPY_SESSION_NAME"):
             shell.user_ns["__session__"] = session
         startup.run(shell)
@@ -269,12 +257,11 @@ def _put_cwd_on_path() -> None:
     sys.path.insert(index, "")
 
 
-def main(inherited: Inherited) -> None:
+def main(worker: Worker) -> None:
     """Runs a worker to its end; the caller then ends the interpreter the normal way."""
-    worker = Worker(inherited)
     worker.interrupts.install()
     if not _ringfence.is_asked():
-        worker.warm()
+        worker.rehearse(1)
     worker.start(_ringfence.await_spawn())
     worker.serve()
     worker.loop.close()

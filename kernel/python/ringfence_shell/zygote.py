@@ -24,6 +24,7 @@ import _ringfence
 
 from . import pools
 
+_REHEARSALS = 64  # CPython 3.11 specializes code at its eighth call, in several rounds
 _MPLBACKEND = "module://matplotlib_inline.backend_inline"
 
 
@@ -45,7 +46,10 @@ def main(argv: list[str]) -> None:
     comms.install()
     hygiene.warm()
     notes = [f"Preloading {name} failed: {why}" for name, why in failed]
-    inherited = worker.Inherited.of(shell, notes)
+    made = worker.Worker(shell, notes)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        made.rehearse(_REHEARSALS)
+    made.loop.close()
     watch = watch_list()
     streams.install()  # outside of a worker they write to the descriptors
     _settle()
@@ -57,7 +61,7 @@ def main(argv: list[str]) -> None:
         options.preload,
         watch,
     )
-    worker.main(inherited)
+    worker.main(made)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -163,11 +167,8 @@ def _warm_shell() -> Any:
 
 
 def _warm(shell: Any) -> None:
-    import asyncio
-
     from . import handlers, wire
 
-    asyncio.new_event_loop().close()
     for count, code in enumerate(("a = 1\na", "raise ValueError(1)", "%time 1"), start=1):
         shell.begin_cell(count)
         shell.run_cell(code, store_history=True)
