@@ -14,10 +14,12 @@
 
 #include <ringfence/version.h>
 
+#include "common/json.h"
 #include "common/log.h"
 #include "gateway/zmq/sockets.h"
 
 #define LINGER_MS 1000
+#define FAREWELL_MS 100 /* after exit() in a cell: clients look whether we live before they read */
 #define REGISTRATION_TIMEOUT_MS 10000
 
 enum { INTERRUPT, TERMINATE, CHILD, SIGNALS };
@@ -31,11 +33,12 @@ struct session {
     struct rf_kernel *kernel;
     struct rf_supervisor *supervisor;
     uv_signal_t signals[SIGNALS];
-    uv_timer_t deadline;
+    uv_timer_t deadline, farewell;
     uv_prepare_t prepare;
     uv_poll_t parent; /* a pidfd of the process that started us */
     int parent_fd;
     bool cut; /* output is being left out, and the reader was told */
+    bool shutdown_asked; /* by a client; else a cell called exit() */
     bool stopping;
     uint64_t dropped[RF_WIRE_DROPS];
     struct rf_error error;
@@ -128,9 +131,19 @@ static void stop(struct session *s)
     rf_supervisor_stop(s->supervisor);
 }
 
+static void on_farewell(uv_timer_t *timer)
+{
+    stop(timer->data);
+}
+
+/* For a restart, too: the client starts a new process. */
 static void on_shutdown(void *ctx, bool restart)
 {
-    stop(ctx); /* for a restart the client starts a new process */
+    struct session *s = ctx;
+    if (s->shutdown_asked)
+        stop(s);
+    else
+        uv_timer_start(&s->farewell, on_farewell, FAREWELL_MS, 0);
 }
 
 static void on_rested(void *ctx, int64_t run_us, size_t waiting)
@@ -154,6 +167,8 @@ static void on_message(void *ctx, enum rf_channel channel, const struct rf_bytes
                rf_wire_drop_name(drop), (unsigned long long)++s->dropped[drop]);
         return;
     }
+    if (rf_json_string_is(in.msg_type, "shutdown_request"))
+        s->shutdown_asked = true;
     if (s->kernel && !s->stopping)
         rf_kernel_on_message(s->kernel, channel, &in, monotonic_us());
 }
@@ -187,6 +202,7 @@ static void close_handles(struct session *s)
     for (int i = 0; i < SIGNALS; i++)
         uv_close((uv_handle_t *)&s->signals[i], NULL);
     uv_close((uv_handle_t *)&s->deadline, NULL);
+    uv_close((uv_handle_t *)&s->farewell, NULL);
     uv_close((uv_handle_t *)&s->prepare, NULL);
     if (s->parent_fd >= 0)
         uv_close((uv_handle_t *)&s->parent, NULL);
@@ -269,6 +285,8 @@ static void start_handles(struct session *s)
     }
     uv_timer_init(s->loop, &s->deadline);
     s->deadline.data = s;
+    uv_timer_init(s->loop, &s->farewell);
+    s->farewell.data = s;
     uv_prepare_init(s->loop, &s->prepare);
     s->prepare.data = s;
     uv_prepare_start(&s->prepare, on_prepare);
