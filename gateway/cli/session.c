@@ -19,7 +19,7 @@
 #include "gateway/zmq/sockets.h"
 
 #define LINGER_MS 1000
-#define FAREWELL_MS 100 /* after exit() in a cell: clients look whether we live before they read */
+#define FAREWELL_MS 1000 /* after exit() in a cell: clients look whether we live before they read */
 #define REGISTRATION_TIMEOUT_MS 10000
 
 enum { INTERRUPT, TERMINATE, CHILD, SIGNALS };
@@ -171,6 +171,8 @@ static void on_message(void *ctx, enum rf_channel channel, const struct rf_bytes
         s->shutdown_asked = true;
     if (s->kernel && !s->stopping)
         rf_kernel_on_message(s->kernel, channel, &in, monotonic_us());
+    if (s->shutdown_asked && uv_is_active((uv_handle_t *)&s->farewell))
+        stop(s);
 }
 
 static void on_subscribe(void *ctx, struct rf_bytes topic)
