@@ -12,7 +12,7 @@ from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import Cell, kernel_environment, new_folder
-from rawclient import RawClient
+from rawclient import RawClient, stream_text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NOTEBOOKS = sorted(glob.glob(os.path.join(HERE, "..", "..", "notebooks", "*.ipynb")))
@@ -43,8 +43,7 @@ def test_asynchronous_client(kernel_name):
 
     reply, outputs = asyncio.run(session())
     assert reply["content"]["status"] == "ok"
-    assert [each["content"]["text"] for each in outputs if each["msg_type"] == "stream"] == \
-        ["async\n"]
+    assert stream_text(outputs) == "async\n"
 
 
 def test_two_clients(kernel):
