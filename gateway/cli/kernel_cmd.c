@@ -41,8 +41,8 @@ static const struct rf_option options[] = {
     {"spool-max", 0, "BYTES", RF_OPTION_NUMBER, FIELD(spool_max),
      "output that may wait for slow clients; beyond it output is left out (1G)"},
     {"zmq-heartbeat", 0, "SECONDS", RF_OPTION_NUMBER, FIELD(zmq_heartbeat),
-     "ZMTP heartbeats at this interval, up to 2000 (off: clients built on zmq.rs\n"
-     "do not survive one; a client that takes nothing is cut off without them, too)"},
+     "a client that was silent for so long is asked whether it lives, and cut off\n"
+     "after three times that, if it speaks ZMTP 3.1 (30; 0: never; up to 2000)"},
     {"history-size", 0, "CELLS", RF_OPTION_NUMBER, FIELD(history_size),
      "cells that the history keeps (10000)"},
     {"transport", 0, "tcp|ipc", RF_OPTION_TEXT, FIELD(transport), "for a file that is made"},
@@ -167,7 +167,7 @@ static int prepare(const struct values *values, const struct rf_config *config,
 
 int rf_cmd_kernel(int argc, char **argv)
 {
-    struct values values = {0};
+    struct values values = {.zmq_heartbeat = RF_ZMTP_HEARTBEAT_S};
     struct rf_session_options session = {0};
     struct rf_config config = {0};
     struct rf_paths paths = {0};

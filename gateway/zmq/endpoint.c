@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +12,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <zmq.h>
-
 #include "common/cleanup.h"
 
-#define IPC_BACKLOG 100
+#define BACKLOG 100
 #define IPC_SUFFIX_MAX 65535
 
 static bool is_ipc(const char *transport)
@@ -33,41 +32,62 @@ bool rf_endpoint_is_local(const struct rf_connection *conn)
     return strcmp(conn->ip, "::1") == 0 || strcmp(conn->ip, "[::1]") == 0;
 }
 
-int rf_endpoint_address(void *socket, const char *transport, const char *ip, int port,
-                        char ret[160])
+/* A numeric address, "*" for all, or localhost; names are not looked up. */
+int rf_endpoint_address(const char *ip, int port, struct rf_address *ret)
 {
-    char number[16] = "*";
-    if (port)
-        snprintf(number, sizeof(number), "%d", port);
-    int n;
-    if (is_ipc(transport)) {
-        n = snprintf(ret, 160, "ipc://%s-%s", ip, number);
-    } else if (strchr(ip, ':')) {
-        int on = 1;
-        if (zmq_setsockopt(socket, ZMQ_IPV6, &on, sizeof(on)))
-            return -zmq_errno();
-        n = snprintf(ret, 160, ip[0] == '[' ? "tcp://%s:%s" : "tcp://[%s]:%s", ip, number);
-    } else {
-        /* libzmq resolves no names for binding */
-        n = snprintf(ret, 160, "tcp://%s:%s", strcmp(ip, "localhost") ? ip : "127.0.0.1", number);
-    }
-    return n < 0 || n >= 160 ? -ENAMETOOLONG : 0;
+    char text[128], number[16];
+    size_t len = strlen(ip);
+    bool bracketed = len > 2 && ip[0] == '[' && ip[len - 1] == ']';
+    int n = snprintf(text, sizeof(text), "%.*s", (int)(bracketed ? len - 2 : len),
+                     bracketed ? ip + 1 : ip);
+    if (n < 0 || n >= (int)sizeof(text))
+        return -ENAMETOOLONG;
+    if (strcmp(ip, "localhost") == 0)
+        snprintf(text, sizeof(text), "127.0.0.1");
+    else if (strcmp(ip, "*") == 0)
+        snprintf(text, sizeof(text), "0.0.0.0");
+    snprintf(number, sizeof(number), "%d", port);
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                             .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    if (getaddrinfo(text, number, &hints, &found))
+        return -EINVAL;
+    memcpy(&ret->storage, found->ai_addr, found->ai_addrlen);
+    ret->len = found->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
 }
 
-static int bind_tcp(struct rf_endpoint *endpoint, void *socket, const struct rf_connection *conn)
+static int bound_port(int fd)
 {
-    char address[160];
-    int r = rf_endpoint_address(socket, conn->transport, conn->ip, endpoint->port, address);
+    struct rf_address address = {.len = sizeof(address.storage)};
+    if (getsockname(fd, (struct sockaddr *)&address.storage, &address.len))
+        return -errno;
+    return ntohs(address.storage.ss_family == AF_INET6
+                     ? ((struct sockaddr_in6 *)&address.storage)->sin6_port
+                     : ((struct sockaddr_in *)&address.storage)->sin_port);
+}
+
+/* The bound socket, which uv_listen() makes listen, or -errno. */
+static int bind_tcp(struct rf_endpoint *endpoint, const struct rf_connection *conn)
+{
+    struct rf_address address;
+    int on = 1, r = rf_endpoint_address(conn->ip, endpoint->port, &address);
     if (r)
         return r;
-    if (zmq_bind(socket, address))
-        return -zmq_errno();
-    size_t len = sizeof(address);
-    if (zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, address, &len))
-        return -zmq_errno();
-    const char *colon = strrchr(address, ':');
-    endpoint->port = colon ? (int)strtol(colon + 1, NULL, 10) : 0;
-    return endpoint->port ? 0 : -EADDRNOTAVAIL;
+    RF_AUTO(rf_closep) int fd = socket(address.storage.ss_family,
+                                       SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    /* a restarted kernel takes the ports of the one before it */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+        bind(fd, (struct sockaddr *)&address.storage, address.len))
+        return -errno;
+    /* bind() alone does not claim it: two that chose may get the same one */
+    if (listen(fd, BACKLOG))
+        return -errno;
+    endpoint->port = bound_port(fd);
+    return endpoint->port > 0 ? rf_steal_fd(&fd) : endpoint->port ? endpoint->port : -EADDRNOTAVAIL;
 }
 
 /* A socket file that nobody listens on is left over from a dead process. */
@@ -83,8 +103,7 @@ static bool remove_stale(const struct sockaddr_un *address)
     return unlink(address->sun_path) == 0;
 }
 
-/* libzmq would unlink what is there before it binds, so the listening socket
- * is made here.  Returns it or -errno. */
+/* The listening socket or -errno. */
 static int listen_at(const char *path, bool may_be_stale)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -99,7 +118,7 @@ static int listen_at(const char *path, bool may_be_stale)
         r = bind(fd, (struct sockaddr *)&address, sizeof(address)) ? -errno : 0;
     if (r)
         return r;
-    if (listen(fd, IPC_BACKLOG)) {
+    if (listen(fd, BACKLOG)) {
         r = -errno;
         unlink(path);
         return r;
@@ -107,9 +126,9 @@ static int listen_at(const char *path, bool may_be_stale)
     return rf_steal_fd(&fd);
 }
 
-static int ipc_path(const struct rf_connection *conn, int port, char ret[108])
+int rf_endpoint_path(const char *prefix, int port, char ret[108])
 {
-    int n = snprintf(ret, 108, "%s-%d", conn->ip, port);
+    int n = snprintf(ret, 108, "%s-%d", prefix, port);
     return n < 0 || n >= 108 ? -ENAMETOOLONG : 0;
 }
 
@@ -118,7 +137,7 @@ static int listen_ipc(struct rf_endpoint *endpoint, const struct rf_connection *
 {
     int port = endpoint->port ? endpoint->port : 1;
     for (; port <= IPC_SUFFIX_MAX || endpoint->port; port++) {
-        int r = ipc_path(conn, port, endpoint->path);
+        int r = rf_endpoint_path(conn->ip, port, endpoint->path);
         if (!r)
             r = listen_at(endpoint->path, endpoint->port != 0);
         if (r == -EADDRINUSE && !endpoint->port)
@@ -131,24 +150,6 @@ static int listen_ipc(struct rf_endpoint *endpoint, const struct rf_connection *
     }
     endpoint->path[0] = '\0';
     return -EADDRINUSE;
-}
-
-static int bind_ipc(struct rf_endpoint *endpoint, void *socket, const struct rf_connection *conn)
-{
-    RF_AUTO(rf_closep) int fd = listen_ipc(endpoint, conn);
-    if (fd < 0)
-        return fd;
-    char address[160];
-    int r = rf_endpoint_address(socket, conn->transport, conn->ip, endpoint->port, address);
-    if (!r && zmq_setsockopt(socket, ZMQ_USE_FD, &fd, sizeof(fd)))
-        r = -zmq_errno();
-    if (!r && zmq_bind(socket, address))
-        r = -zmq_errno();
-    if (r)
-        rf_endpoint_unlink(endpoint);
-    else
-        rf_steal_fd(&fd); /* libzmq's now */
-    return r;
 }
 
 static const char *advice(int code, bool ipc)
@@ -173,17 +174,17 @@ static const char *advice(int code, bool ipc)
     }
 }
 
-int rf_endpoint_bind(struct rf_endpoint *endpoint, void *socket, const struct rf_connection *conn,
+int rf_endpoint_bind(struct rf_endpoint *endpoint, const struct rf_connection *conn,
                      struct rf_error *err)
 {
     bool ipc = is_ipc(conn->transport);
     int asked = endpoint->port;
-    int r = ipc ? bind_ipc(endpoint, socket, conn) : bind_tcp(endpoint, socket, conn);
-    if (!r)
-        return 0;
-    return rf_error_set(err, r, "cannot bind the %s channel to %s://%s%c%d: %s; %s",
+    int fd = ipc ? listen_ipc(endpoint, conn) : bind_tcp(endpoint, conn);
+    if (fd >= 0)
+        return fd;
+    return rf_error_set(err, fd, "cannot bind the %s channel to %s://%s%c%d: %s; %s",
                         endpoint->channel, conn->transport, conn->ip, ipc ? '-' : ':', asked,
-                        zmq_strerror(-r), advice(r, ipc));
+                        strerror(-fd), advice(fd, ipc));
 }
 
 void rf_endpoint_unlink(struct rf_endpoint *endpoint)

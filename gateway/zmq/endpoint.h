@@ -1,4 +1,4 @@
-/* The address of one channel: binds a ZeroMQ socket to it and says why not.
+/* The address of one channel: a listening socket there, or why there is none.
  *
  * tcp: the port of the connection file, or one that the system chooses.
  * ipc: the path "<ip>-<port>", or the smallest free suffix; the socket file
@@ -8,6 +8,7 @@
 #define RINGFENCE_GATEWAY_ZMQ_ENDPOINT_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 
 #include "common/error.h"
 #include "gateway/zmq/connection.h"
@@ -18,8 +19,8 @@ struct rf_endpoint {
     char path[108];      /* out: the socket file of ipc, else empty */
 };
 
-/* 0 or -errno with *err filled. */
-int rf_endpoint_bind(struct rf_endpoint *endpoint, void *socket, const struct rf_connection *conn,
+/* The listening socket, the caller's, or -errno with *err filled. */
+int rf_endpoint_bind(struct rf_endpoint *endpoint, const struct rf_connection *conn,
                      struct rf_error *err);
 
 /* Removes the socket file of a bound ipc endpoint. */
@@ -28,9 +29,15 @@ void rf_endpoint_unlink(struct rf_endpoint *endpoint);
 /* True for an address that other machines cannot reach. */
 bool rf_endpoint_is_local(const struct rf_connection *conn);
 
-/* "tcp://<ip>:<port>" or "ipc://<ip>-<port>"; IPv6 in brackets; sets ZMQ_IPV6
- * on `socket` where the address needs it.  -ENAMETOOLONG if it does not fit. */
-int rf_endpoint_address(void *socket, const char *transport, const char *ip, int port,
-                        char ret[160]);
+struct rf_address {
+    struct sockaddr_storage storage;
+    socklen_t len;
+};
+
+/* The socket address of a numeric tcp address; IPv6 also in brackets. */
+int rf_endpoint_address(const char *ip, int port, struct rf_address *ret);
+
+/* The path of an ipc channel. */
+int rf_endpoint_path(const char *prefix, int port, char ret[108]);
 
 #endif

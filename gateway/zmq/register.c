@@ -2,35 +2,41 @@
  *
  * The message is the delimiter, the HMAC of its one content frame, and that
  * frame; the answer has the same form and any content.  Runs before the loop
- * does, in a context of its own.
+ * does, so it waits.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <jansson.h>
 #include <sodium.h>
-#include <zmq.h>
 
 #include "common/cleanup.h"
 #include "gateway/zmq/endpoint.h"
 #include "gateway/zmq/sockets.h"
+#include "gateway/zmq/zmtp.h"
 
 #define DELIMITER "<IDS|MSG>"
-#define FRAME_MAX 4096
+#define ANSWER_MAX 65536 /* bytes that the launcher may say in all */
+#define FRAMES_MAX 16
 #define SIGNATURE_MAX 129
 
 struct launcher {
-    void *context, *socket; /* owned */
+    int fd; /* owned */
+    int64_t until_ms;
+    uint8_t data[ANSWER_MAX]; /* what came and was not taken */
+    size_t len;
 };
 
-static void launcher_deinit(struct launcher *launcher)
+static void launcher_freep(struct launcher **launcher)
 {
-    if (launcher->socket)
-        zmq_close(launcher->socket);
-    if (launcher->context)
-        while (zmq_ctx_term(launcher->context) && zmq_errno() == EINTR)
-            ;
+    if (*launcher && (*launcher)->fd >= 0)
+        close((*launcher)->fd);
+    free(*launcher);
 }
 
 static int64_t now_ms(void)
@@ -40,24 +46,121 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int connect_launcher(struct launcher *launcher, const char *transport, const char *ip,
-                            int port)
+/* Waits until the socket is ready for `events`, no longer than allowed. */
+static int wait_for(const struct launcher *launcher, short events)
 {
-    char address[160];
-    int none = 0;
-    int64_t most = FRAME_MAX;
-    launcher->context = zmq_ctx_new();
-    launcher->socket = launcher->context ? zmq_socket(launcher->context, ZMQ_DEALER) : NULL;
-    if (!launcher->socket)
-        return -zmq_errno();
-    int r = rf_endpoint_address(launcher->socket, transport, ip, port, address);
+    struct pollfd wait = {launcher->fd, events, 0};
+    int64_t left = launcher->until_ms - now_ms();
+    int n = left > 0 ? poll(&wait, 1, (int)left) : 0;
+    return n > 0 ? 0 : n < 0 && errno != EINTR ? -errno : n < 0 ? wait_for(launcher, events)
+                                                                : -ETIMEDOUT;
+}
+
+static int launcher_address(const struct rf_connection *conn, struct rf_address *ret)
+{
+    if (strcmp(conn->transport, "ipc") != 0)
+        return rf_endpoint_address(conn->registration_ip, conn->registration_port, ret);
+    struct sockaddr_un *address = (struct sockaddr_un *)&ret->storage;
+    *ret = (struct rf_address){.len = sizeof(*address)};
+    address->sun_family = AF_UNIX;
+    return rf_endpoint_path(conn->registration_ip, conn->registration_port, address->sun_path);
+}
+
+static int connect_launcher(struct launcher *launcher, const struct rf_connection *conn)
+{
+    struct rf_address address;
+    int r = launcher_address(conn, &address);
     if (r)
         return r;
-    if (zmq_setsockopt(launcher->socket, ZMQ_LINGER, &none, sizeof(none)) ||
-        zmq_setsockopt(launcher->socket, ZMQ_MAXMSGSIZE, &most, sizeof(most)) ||
-        zmq_connect(launcher->socket, address))
-        return -zmq_errno();
+    launcher->fd = socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (launcher->fd < 0)
+        return -errno;
+    if (!connect(launcher->fd, (struct sockaddr *)&address.storage, address.len))
+        return 0;
+    if (errno != EINPROGRESS)
+        return -errno;
+    int error = 0;
+    socklen_t len = sizeof(error);
+    r = wait_for(launcher, POLLOUT);
+    if (!r && getsockopt(launcher->fd, SOL_SOCKET, SO_ERROR, &error, &len))
+        error = errno;
+    return r ? r : -error;
+}
+
+static int send_bytes(struct launcher *launcher, const void *data, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = send(launcher->fd, (const uint8_t *)data + at, len - at, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return -errno;
+        int r = n < 0 ? wait_for(launcher, POLLOUT) : 0;
+        if (r)
+            return r;
+        at += n > 0 ? (size_t)n : 0;
+    }
     return 0;
+}
+
+static int receive_some(struct launcher *launcher)
+{
+    if (launcher->len == ANSWER_MAX)
+        return -EMSGSIZE;
+    int r = wait_for(launcher, POLLIN);
+    if (r)
+        return r;
+    ssize_t n = recv(launcher->fd, launcher->data + launcher->len, ANSWER_MAX - launcher->len, 0);
+    if (n == 0)
+        return -ECONNRESET;
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    launcher->len += (size_t)n;
+    return 0;
+}
+
+static void take(struct launcher *launcher, size_t n)
+{
+    launcher->len -= n;
+    memmove(launcher->data, launcher->data + n, launcher->len);
+}
+
+/* The next item of the stream; its frames lie in launcher->data, to be taken. */
+static int receive_item(struct launcher *launcher, struct rf_zmtp_scan *scan)
+{
+    for (;;) {
+        int r = rf_zmtp_scan((struct rf_bytes){launcher->data, launcher->len}, scan);
+        if (r == RF_ZMTP_COMMAND && scan->at) /* within a message, which closes over it */
+            r = -EPROTO;
+        if (r)
+            return r;
+        r = receive_some(launcher);
+        if (r)
+            return r;
+    }
+}
+
+static int shake_hands(struct launcher *launcher)
+{
+    uint8_t ready[RF_ZMTP_READY_MAX];
+    struct rf_bytes frames[FRAMES_MAX], type, identity;
+    struct rf_zmtp_scan scan = {
+        .frames = frames, .frames_max = FRAMES_MAX, .message_max = RF_ZMTP_COMMAND_MAX};
+    unsigned minor;
+    int r = send_bytes(launcher, rf_zmtp_greeting, RF_ZMTP_GREETING_LEN);
+    while (!r && launcher->len < RF_ZMTP_GREETING_LEN)
+        r = receive_some(launcher);
+    if (!r)
+        r = rf_zmtp_read_greeting(launcher->data, &minor);
+    if (r)
+        return r;
+    take(launcher, RF_ZMTP_GREETING_LEN);
+    r = send_bytes(launcher, ready, rf_zmtp_ready("DEALER", ready));
+    if (!r)
+        r = receive_item(launcher, &scan);
+    if (r < 0)
+        return r;
+    r = r == RF_ZMTP_COMMAND ? rf_zmtp_read_ready(frames[0], &type, &identity) : -EPROTO;
+    take(launcher, scan.len);
+    return r;
 }
 
 /* {"kernel_id": ..., "<channel>_port": "<number as text>", ...} */
@@ -82,6 +185,14 @@ static char *make_content(const struct rf_connection *conn)
     return text;
 }
 
+static int send_frame(struct launcher *launcher, const char *text, bool more)
+{
+    uint8_t header[RF_ZMTP_HEADER_MAX];
+    size_t len = strlen(text);
+    int r = send_bytes(launcher, header, rf_zmtp_header(len, more, header));
+    return r ? r : send_bytes(launcher, text, len);
+}
+
 static int send_ports(struct launcher *launcher, const struct rf_connection *conn,
                       struct rf_wire *wire)
 {
@@ -91,88 +202,61 @@ static int send_ports(struct launcher *launcher, const struct rf_connection *con
         return -ENOMEM;
     struct rf_bytes slice = rf_bytes_str(content);
     int r = rf_wire_sign(wire, &slice, 1, signature);
-    if (r)
-        return r;
-    if (zmq_send(launcher->socket, DELIMITER, sizeof(DELIMITER) - 1, ZMQ_SNDMORE) < 0 ||
-        zmq_send(launcher->socket, signature, strlen(signature), ZMQ_SNDMORE) < 0 ||
-        zmq_send(launcher->socket, content, slice.len, 0) < 0)
-        return -zmq_errno();
-    return 0;
+    if (!r)
+        r = send_frame(launcher, DELIMITER, true);
+    if (!r)
+        r = send_frame(launcher, signature, true);
+    return r ? r : send_frame(launcher, content, false);
 }
 
-/* The answer's frames, of which the first three matter. */
-struct answer {
-    uint8_t data[3][FRAME_MAX];
-    size_t len[3];
-    size_t n;
-};
-
-static int receive_answer(struct launcher *launcher, struct answer *ret)
-{
-    int more = 1;
-    size_t len = sizeof(more);
-    for (ret->n = 0; more; ret->n++) {
-        uint8_t rest[1];
-        bool kept = ret->n < 3;
-        int n = kept ? zmq_recv(launcher->socket, ret->data[ret->n], FRAME_MAX, ZMQ_DONTWAIT)
-                     : zmq_recv(launcher->socket, rest, sizeof(rest), ZMQ_DONTWAIT);
-        if (n < 0)
-            return -zmq_errno();
-        if (kept)
-            ret->len[ret->n] = (size_t)n;
-        if (zmq_getsockopt(launcher->socket, ZMQ_RCVMORE, &more, &len))
-            return -zmq_errno();
-    }
-    return 0;
-}
-
-static bool is_signed(const struct answer *answer, struct rf_wire *wire)
+static bool is_signed(const struct rf_bytes *frames, size_t n, struct rf_wire *wire)
 {
     char right[SIGNATURE_MAX] = "";
-    struct rf_bytes content = {answer->data[2], answer->len[2]};
-    if (answer->n != 3 ||
-        !rf_bytes_is((struct rf_bytes){answer->data[0], answer->len[0]}, DELIMITER) ||
-        rf_wire_sign(wire, &content, 1, right))
+    if (n != 3 || !rf_bytes_is(frames[0], DELIMITER) || rf_wire_sign(wire, &frames[2], 1, right))
         return false;
-    return !right[0] || (answer->len[1] == strlen(right) &&
-                         sodium_memcmp(answer->data[1], right, strlen(right)) == 0);
+    return !right[0] || (frames[1].len == strlen(right) &&
+                         sodium_memcmp(frames[1].data, right, strlen(right)) == 0);
 }
 
 /* -ETIMEDOUT: nothing came; -EBADMSG: what came had no right signature. */
-static int wait_answer(struct launcher *launcher, struct rf_wire *wire, int timeout_ms)
+static int wait_answer(struct launcher *launcher, struct rf_wire *wire)
 {
-    RF_AUTO(rf_freep) struct answer *answer = malloc(sizeof(*answer));
-    if (!answer)
-        return -ENOMEM;
-    int r = -ETIMEDOUT;
-    for (int64_t until = now_ms() + timeout_ms, left; (left = until - now_ms()) > 0;) {
-        zmq_pollitem_t item = {.socket = launcher->socket, .events = ZMQ_POLLIN};
-        if (zmq_poll(&item, 1, (long)left) < 0 && zmq_errno() != EINTR)
-            return -zmq_errno();
-        if (!(item.revents & ZMQ_POLLIN) || receive_answer(launcher, answer))
-            continue;
-        if (is_signed(answer, wire))
-            return 0;
-        r = -EBADMSG;
+    struct rf_bytes frames[FRAMES_MAX];
+    struct rf_zmtp_scan scan = {
+        .frames = frames, .frames_max = FRAMES_MAX, .message_max = ANSWER_MAX / 2};
+    int r, otherwise = -ETIMEDOUT;
+    while ((r = receive_item(launcher, &scan)) > 0) {
+        if (r == RF_ZMTP_MESSAGE) {
+            if (is_signed(frames, scan.n, wire))
+                return 0;
+            otherwise = -EBADMSG;
+        }
+        take(launcher, scan.len);
     }
-    return r;
+    return r == -ETIMEDOUT ? otherwise : r;
 }
 
 int rf_register(const struct rf_connection *conn, struct rf_wire *wire, int timeout_ms,
                 struct rf_error *err)
 {
-    RF_AUTO(launcher_deinit) struct launcher launcher = {0};
-    int r = connect_launcher(&launcher, conn->transport, conn->registration_ip,
-                             conn->registration_port);
+    RF_AUTO(launcher_freep) struct launcher *launcher = calloc(1, sizeof(*launcher));
+    int r = launcher ? 0 : -ENOMEM;
+    if (!r) {
+        launcher->fd = -1;
+        launcher->until_ms = now_ms() + timeout_ms;
+        r = connect_launcher(launcher, conn);
+    }
     if (!r)
-        r = send_ports(&launcher, conn, wire);
+        r = shake_hands(launcher);
     if (!r)
-        r = wait_answer(&launcher, wire, timeout_ms);
+        r = send_ports(launcher, conn, wire);
+    if (!r)
+        r = wait_answer(launcher, wire);
     if (!r)
         return 0;
     const char *why = r == -ETIMEDOUT ? "no answer came in time"
                       : r == -EBADMSG ? "its answer is not signed with the key of the file"
-                                      : zmq_strerror(-r);
+                                      : strerror(-r);
     return rf_error_set(err, r, "cannot register with the launcher at %s://%s port %d: %s",
                         conn->transport, conn->registration_ip, conn->registration_port, why);
 }

@@ -1,10 +1,9 @@
 /* The five ZeroMQ sockets of a kernel on the gateway's loop.
  *
- * Owned by one kernel; single-threaded on the uv loop (libzmq's own I/O
- * threads aside).  ZMQ_FD is edge-triggered: every wake-up and every send is
- * followed by reading ZMQ_EVENTS until nothing is ready.
+ * Owned by one kernel; on the uv loop.  They are ROUTERs and an XPUB as
+ * ZeroMQ's RFCs 28 and 29 have them, on ZMTP (see peer.h).
  *
- * iopub: XPUB with VERBOSE and NODROP.  Nothing that was handed to
+ * iopub: every subscription is told (XPUB_VERBOSE).  Nothing that was handed to
  * rf_sockets_send() is dropped for a subscriber that goes on reading; one that
  * takes nothing for `stall_ms` is disconnected and counted, without harm to
  * the others; what waits for slow ones is bounded by `spool_max`.
@@ -23,8 +22,9 @@ struct rf_sockets_options {
     size_t max_message; /* bytes; 0: RF_MESSAGE_MAX_DEFAULT.  Over it the peer is closed. */
     size_t spool_max;   /* bytes that may wait for slow subscribers; 0: the default */
     int stall_ms;       /* 0: 30000 */
-    int heartbeat_s;    /* ZMTP PING so often, and the peer is cut after three without answer; 0:
-                           none, as clients built on zmq.rs do not survive one.  At most 2000. */
+    int heartbeat_s;    /* ZMTP PING after so long a silence, and the peer is cut after three times
+                           that; only for peers of ZMTP 3.1, since zmq.rs (3.0) does not survive
+                           one; 0: none.  At most 2000. */
 };
 
 struct rf_sockets_events {

@@ -20,6 +20,7 @@
 #define RF_DIGEST_HISTORY 65536u            /* remembered signatures, as in jupyter_client */
 #define RF_IOPUB_SPOOL_MAX (1024u << 20)    /* what may wait for slow iopub subscribers */
 #define RF_IOPUB_MEMORY_MAX (64u << 20)     /* the part of it that waits in memory, not on disk */
+#define RF_ZMTP_HEARTBEAT_S 30              /* --zmq-heartbeat: silence before a client is asked */
 #define RF_SUBSCRIBER_STALL_MS 30000        /* a subscriber that takes nothing for so long is cut */
 
 /* Kernel. */
