@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -194,6 +195,14 @@ static void answer_fence(struct rf_link *link)
         (void)!send(link->fence, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* Nobody holds the other end any more: no byte will come, and polling would tell
+ * so again and again. */
+static bool has_hung_up(int fd)
+{
+    struct pollfd look = {fd, 0, 0};
+    return poll(&look, 1, 0) > 0 && (look.revents & POLLHUP) && !bytes_in(fd);
+}
+
 /* Passes on up to `max` messages, of as many packets as one call takes.  True
  * when the socket is empty. */
 static bool read_frames(struct rf_link *link, size_t max)
@@ -241,7 +250,8 @@ static void write_frames(struct rf_link *link)
 static void watch_pipes(struct rf_link *link)
 {
     for (int which = OUT; which <= ERR && !link->broken; which++)
-        uv_poll_start(&link->polls[which], UV_READABLE, on_ready);
+        if (!has_hung_up(link->fds[which]))
+            uv_poll_start(&link->polls[which], UV_READABLE, on_ready);
 }
 
 static void on_pace(uv_timer_t *timer)
@@ -263,6 +273,10 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     struct rf_link *link = poll->data;
     if (link->broken || link->closed)
         return;
+    if (poll != &link->polls[SOCKET] && has_hung_up(link->fds[poll - link->polls])) {
+        uv_poll_stop(poll);
+        return;
+    }
     if ((events & UV_WRITABLE) || status < 0) /* libuv stops the poll after an error */
         write_frames(link);
     size_t out = bytes_in(link->fds[OUT]), err = bytes_in(link->fds[ERR]);

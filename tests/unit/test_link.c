@@ -6,6 +6,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -204,6 +205,23 @@ static void test_fences_that_nobody_awaits(void **state)
     rig->terse = false;
     say(rig, RF_MSG_STREAM, 1, "on");
     expect(rig, "frame 19 1 on;");
+}
+
+/* A worker that closed its stdout and lives on does not keep the loop busy. */
+static void test_closed_pipes_are_quiet(void **state)
+{
+    struct rig *rig = *state;
+    print(rig, 1, "last");
+    close(rig->far[RF_FD_STDOUT]);
+    close(rig->far[RF_FD_STDERR]);
+    rig->far[RF_FD_STDOUT] = rig->far[RF_FD_STDERR] = -1;
+    expect(rig, "pipe 1 last;");
+    for (int i = 0; i < 20; i++)
+        rest(rig);
+    struct pollfd wait = {uv_backend_fd(&rig->loop), POLLIN, 0};
+    assert_int_equal(poll(&wait, 1, 0), 0); /* epoll has nothing to tell */
+    say(rig, RF_MSG_STREAM, 1, "still");
+    expect(rig, "frame 19 1 still;");
 }
 
 static void test_large_pipe(void **state)
@@ -606,6 +624,7 @@ int main(void)
         RIG_TEST(test_order_under_load),
         RIG_TEST(test_bytes_without_messages_arrive),
         RIG_TEST(test_fences_that_nobody_awaits),
+        RIG_TEST(test_closed_pipes_are_quiet),
         RIG_TEST(test_large_pipe),
         RIG_TEST(test_broken_packets),
         cmocka_unit_test(test_every_kind_of_broken_packet),
