@@ -1,7 +1,6 @@
 /* See wire.h.
  *
- * The key lives in one place: the keyed MAC context, which is duplicated for
- * each message and zeroed by libcrypto when it is freed.  Remembered digests
+ * The key lives in one place: the keyed MAC, which is zeroed when it is freed.  Remembered digests
  * are a ring in order of arrival with a hash index over it, so that the oldest
  * makes room for the newest in constant time.
  */
@@ -13,18 +12,15 @@
 #include <strings.h>
 #include <time.h>
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 
 #include "common/cleanup.h"
 #include "common/json.h"
+#include "gateway/jupyter/mac.h"
 
 #define DELIMITER "<IDS|MSG>"
 #define SCHEME_DEFAULT "hmac-sha256"
-#define MAC_MAX 64    /* bytes of the longest digest */
-#define DIGEST_LEN 32 /* bytes of it that are remembered */
+#define DIGEST_LEN 32 /* bytes of a signature that are remembered */
 #define SEEN_START 256u
 
 /* After the delimiter. */
@@ -43,7 +39,7 @@ struct seen {
 };
 
 struct rf_wire {
-    EVP_MAC_CTX *keyed; /* owned; NULL: no signatures */
+    struct rf_mac *keyed; /* owned; NULL: no signatures */
     size_t mac_len;
     struct seen seen;
     uint64_t n_sent;
@@ -159,72 +155,22 @@ static bool seen_add(struct seen *seen, const struct digest *digest)
 
 /* Signatures. */
 
-/* The digest's name as libcrypto has it, from the name that hashlib gives it. */
-static void digest_name(const char *from, char to[32])
-{
-    static const char *const others[][2] = {{"blake2b", "blake2b-512"}, {"blake2s", "blake2s-256"}};
-    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
-        if (strcasecmp(from, others[i][0]) == 0)
-            from = others[i][1];
-    snprintf(to, 32, "%s", from);
-    for (char *c = to; *c; c++)
-        if (*c == '_')
-            *c = '-';
-}
-
-/* A context for `digest`, keyed; NULL if libcrypto does not have it. */
-static EVP_MAC_CTX *keyed_context(const char *digest, struct rf_bytes key)
-{
-    char name[32];
-    digest_name(digest, name);
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
-                           OSSL_PARAM_construct_end()};
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
-    EVP_MAC_free(mac); /* ctx has a reference */
-    static const uint8_t none[1];
-    if (ctx && (!EVP_MAC_init(ctx, key.len ? key.data : none, key.len, params) ||
-                EVP_MAC_CTX_get_mac_size(ctx) > MAC_MAX)) {
-        EVP_MAC_CTX_free(ctx);
-        ctx = NULL;
-    }
-    ERR_clear_error();
-    return ctx;
-}
-
 static int set_key(struct rf_wire *wire, const struct rf_wire_options *options,
                    struct rf_error *err)
 {
     const char *scheme = options->scheme && *options->scheme ? options->scheme : SCHEME_DEFAULT;
-    EVP_MAC_CTX *ctx = NULL;
-    if (strncmp(scheme, "hmac-", 5) == 0)
-        ctx = keyed_context(scheme + 5, options->key);
-    if (!ctx)
+    bool is_hmac = strncmp(scheme, "hmac-", 5) == 0;
+    struct rf_mac *mac = is_hmac ? rf_mac_new(scheme + 5, options->key) : NULL;
+    if (!mac && is_hmac && errno == ENOMEM)
+        return rf_error_errno(err, -ENOMEM, "cannot keep the key");
+    if (!mac)
         return rf_error_set(err, -EINVAL,
                             "signature scheme \"%s\" is not known: use \"" SCHEME_DEFAULT
-                            "\" or another hmac- with a digest that OpenSSL has",
+                            "\" (or hmac-sha224, -sha384, -sha512, -sha1, -md5)",
                             scheme);
-    wire->mac_len = EVP_MAC_CTX_get_mac_size(ctx);
-    if (options->key.len)
-        wire->keyed = ctx;
-    else
-        EVP_MAC_CTX_free(ctx);
+    wire->mac_len = rf_mac_len(mac);
+    wire->keyed = options->key.len ? mac : rf_mac_free(mac);
     return 0;
-}
-
-static int compute_mac(struct rf_wire *wire, const struct rf_bytes *slices, size_t n,
-                       uint8_t ret_mac[MAC_MAX])
-{
-    EVP_MAC_CTX *ctx = EVP_MAC_CTX_dup(wire->keyed);
-    int ok = ctx != NULL;
-    for (size_t i = 0; ok && i < n; i++)
-        ok = !slices[i].len || EVP_MAC_update(ctx, slices[i].data, slices[i].len);
-    size_t len;
-    ok = ok && EVP_MAC_final(ctx, ret_mac, &len, MAC_MAX);
-    EVP_MAC_CTX_free(ctx);
-    if (!ok)
-        ERR_clear_error();
-    return ok ? 0 : -ENOMEM;
 }
 
 static void to_hex(const uint8_t *bytes, size_t n, char *to)
@@ -237,15 +183,14 @@ static void to_hex(const uint8_t *bytes, size_t n, char *to)
     *to = '\0';
 }
 
-int rf_wire_sign(struct rf_wire *wire, const struct rf_bytes *slices, size_t n, char ret_hex[129])
+void rf_wire_sign(struct rf_wire *wire, const struct rf_bytes *slices, size_t n, char ret_hex[129])
 {
-    uint8_t mac[MAC_MAX];
-    int r = 0;
+    uint8_t mac[RF_MAC_MAX];
+    ret_hex[0] = '\0';
     if (!wire->keyed)
-        ret_hex[0] = '\0';
-    else if (!(r = compute_mac(wire, slices, n, mac)))
-        to_hex(mac, wire->mac_len, ret_hex);
-    return r;
+        return;
+    rf_mac_compute(wire->keyed, slices, n, mac);
+    to_hex(mac, wire->mac_len, ret_hex);
 }
 
 /* `fixed`: the five frames after the delimiter. */
@@ -258,14 +203,13 @@ static enum rf_wire_drop check_signature(struct rf_wire *wire, const struct rf_b
         return RF_WIRE_UNSIGNED;
     if (given.len != wire->mac_len * 2)
         return RF_WIRE_SIGNATURE;
-    uint8_t mac[MAC_MAX] = {0};
-    char hex[2 * MAC_MAX + 1];
+    uint8_t mac[RF_MAC_MAX] = {0};
+    char hex[2 * RF_MAC_MAX + 1];
     enum rf_wire_drop drop = RF_WIRE_SIGNATURE;
-    if (compute_mac(wire, fixed + HEADER, FIXED_FRAMES - HEADER, mac) == 0) {
-        to_hex(mac, wire->mac_len, hex);
-        if (CRYPTO_memcmp(hex, given.data, given.len) == 0)
-            drop = RF_WIRE_OK;
-    }
+    rf_mac_compute(wire->keyed, fixed + HEADER, FIXED_FRAMES - HEADER, mac);
+    to_hex(mac, wire->mac_len, hex);
+    if (CRYPTO_memcmp(hex, given.data, given.len) == 0)
+        drop = RF_WIRE_OK;
     if (!drop) {
         struct digest digest;
         memcpy(digest.bytes, mac, sizeof(digest.bytes));
@@ -284,7 +228,7 @@ struct rf_wire *rf_wire_free(struct rf_wire *wire)
 {
     if (!wire)
         return NULL;
-    EVP_MAC_CTX_free(wire->keyed); /* zeroes the key */
+    rf_mac_free(wire->keyed);
     seen_deinit(&wire->seen);
     rf_buf_deinit(&wire->before_id);
     rf_buf_deinit(&wire->after_date);
@@ -467,7 +411,7 @@ int rf_wire_encode(struct rf_wire *wire, const struct rf_wire_out *out, int64_t 
     text->failed = false; /* of an earlier call */
     add_header(wire, out->msg_type, now_us, text);
     size_t header_len = text->len;
-    rf_buf_reserve(text, 2 * MAC_MAX + 1);
+    rf_buf_reserve(text, 2 * RF_MAC_MAX + 1);
     if (!rf_buf_ok(text))
         return -ENOMEM;
     struct rf_bytes fixed[FIXED_FRAMES] = {
@@ -477,9 +421,7 @@ int rf_wire_encode(struct rf_wire *wire, const struct rf_wire_out *out, int64_t 
         [CONTENT] = or_empty_object(out->content),
     };
     char *hex = (char *)text->data + header_len;
-    int r = rf_wire_sign(wire, fixed + HEADER, FIXED_FRAMES - HEADER, hex);
-    if (r)
-        return r;
+    rf_wire_sign(wire, fixed + HEADER, FIXED_FRAMES - HEADER, hex);
     fixed[SIGNATURE] = rf_bytes_str(hex);
     text->len += fixed[SIGNATURE].len;
     ret->n = 0;

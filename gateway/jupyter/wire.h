@@ -64,7 +64,7 @@ struct rf_wire_out {
 
 struct rf_wire_options {
     struct rf_bytes key;    /* as in the connection file; empty: no signatures */
-    const char *scheme;     /* "hmac-sha256"; any hmac-<digest> that libcrypto has */
+    const char *scheme;     /* "hmac-sha256"; see mac.h for others */
     const char *session;    /* header session, constant for the kernel's life */
     const char *username;
     size_t max_message;     /* 0: RF_MESSAGE_MAX_DEFAULT */
@@ -98,7 +98,7 @@ int rf_wire_encode(struct rf_wire *wire, const struct rf_wire_out *out, int64_t 
 
 /* Hex HMAC over the slices, for the registration handshake (JEP 66).
  * `ret_hex` gets at most 128 digits and a NUL. */
-int rf_wire_sign(struct rf_wire *wire, const struct rf_bytes *slices, size_t n, char ret_hex[129]);
+void rf_wire_sign(struct rf_wire *wire, const struct rf_bytes *slices, size_t n, char ret_hex[129]);
 
 /* JSON value -> ISO 8601 text with microseconds and Z, as in headers. */
 void rf_wire_date(int64_t now_us, char ret[28]);

@@ -45,7 +45,7 @@ static void put_signature(struct rf_wire *wire, struct message *m)
 {
     for (size_t i = 0; i + 5 < m->n; i++)
         if (rf_bytes_is(m->frames[i], "<IDS|MSG>")) {
-            MUST(rf_wire_sign(wire, m->frames + i + 2, 4, m->hex) == 0);
+            rf_wire_sign(wire, m->frames + i + 2, 4, m->hex);
             m->frames[i + 1] = rf_bytes_str(m->hex);
             return;
         }

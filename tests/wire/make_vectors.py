@@ -44,7 +44,7 @@ MESSAGES = [
 ]
 
 KEYS = [(KEY, "hmac-sha256"), ("k", "hmac-sha256"), ("x" * 200, "hmac-sha256"),
-        (KEY, "hmac-sha512"), (KEY, "hmac-sha1"), (KEY, "hmac-sha3_256"), (KEY, "hmac-blake2b"),
+        (KEY, "hmac-sha512"), (KEY, "hmac-sha1"), (KEY, "hmac-sha384"), (KEY, "hmac-md5"),
         ("", "hmac-sha256")]
 
 
