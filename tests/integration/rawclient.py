@@ -123,11 +123,17 @@ class RawClient:
         self.send_frames(channel, frames)
         return msg_id
 
-    def execute(self, code, **options):
+    def execute_frames(self, code, **options):
+        """(msg_id, frames) of an execute_request that is not sent yet."""
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {},
                    "allow_stdin": False, "stop_on_error": True}
         content.update(options)
-        return self.send("shell", "execute_request", content)
+        return self.frames("execute_request", content)
+
+    def execute(self, code, **options):
+        msg_id, frames = self.execute_frames(code, **options)
+        self.send_frames("shell", frames)
+        return msg_id
 
     # What comes in
 
