@@ -61,16 +61,22 @@ class Lab:
     def page(self, name):
         return f"lab/tree/{name}"
 
-    ready = """
+    # The shell's current widget is none as long as the page has no focus.
+    panel = """
         const app = window.jupyterapp;
-        const panel = app && app.shell.currentWidget;
+        const panel = app && [...app.shell.widgets('main')].find(each => each.sessionContext);
+    """
+    ready = panel + """
         const session = panel && panel.sessionContext && panel.sessionContext.session;
         return Boolean(session && session.kernel && session.kernel.status === 'idle'
                        && panel.content && panel.content.widgets.length);
     """
-    run_all = "window.jupyterapp.commands.execute('notebook:run-all-cells');"
-    outputs = """
-        return window.jupyterapp.shell.currentWidget.content.widgets
+    run_all = panel + """
+        app.shell.activateById(panel.id);
+        app.commands.execute('notebook:run-all-cells');
+    """
+    outputs = panel + """
+        return panel.content.widgets
             .filter(cell => cell.model.type === 'code')
             .map(cell => JSON.stringify(cell.model.outputs.toJSON()));
     """
