@@ -93,7 +93,7 @@ async def execute(worker: Worker, request: Request) -> Reply:
             worker.interrupts.arm()
             result = await _run(worker, cell)
             error = result.error_before_exec or result.error_in_exec
-            if _ringfence.is_worker() and _succeeded(shell, error):
+            if cell.expressions and _ringfence.is_worker() and _succeeded(shell, error):
                 expressions = shell.user_expressions(cell.expressions)
         except BaseException as exc:  # what came between IPython's own try blocks
             worker.interrupts.disarm()
@@ -102,17 +102,26 @@ async def execute(worker: Worker, request: Request) -> Reply:
         worker.interrupts.disarm()
     if not _ringfence.is_worker():
         leave_child(error)
-    content = _content(shell, request, error)
-    content["user_expressions"] = expressions
-    content["payload"] = shell.payload_manager.read_payload()
-    shell.payload_manager.clear_payload()
-    metadata = {
-        "started": started,
-        "dependencies_met": True,
-        "engine": "",
-        "status": content["status"],
-    }
+    payload = _take_payload(shell)
+    succeeded = _succeeded(shell, error)
+    content: dict[str, Any] | bytes = _NOTHING_TO_SAY % request.execution_count
+    if not succeeded or expressions or payload:
+        content = _content(shell, request, error)
+        content |= {"user_expressions": expressions, "payload": payload}
+    metadata = _METADATA % (started.encode(), b"ok" if succeeded else b"error")
     return Reply(content, metadata, cell.transformed, shell.displayhook.result_text)
+
+
+# JSON of nearly every reply.
+_NOTHING_TO_SAY = b'{"status":"ok","execution_count":%d,"user_expressions":{},"payload":[]}'
+_METADATA = b'{"started":"%s","dependencies_met":true,"engine":"","status":"%s"}'
+
+
+def _take_payload(shell: Any) -> list[dict[str, Any]]:
+    payload: list[dict[str, Any]] = shell.payload_manager.read_payload()
+    if payload:
+        shell.payload_manager.clear_payload()
+    return payload
 
 
 def _succeeded(shell: Any, error: BaseException | None) -> bool:

@@ -15,6 +15,8 @@ import os
 import select
 import selectors
 import signal
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
@@ -69,6 +71,9 @@ def _nothing() -> None:
     pass
 
 
+_PLAIN_LOOP = asyncio.SelectorEventLoop  # CPython's own, whose parts are known
+
+
 class CellLoop:
     """Owns the loop and the context in which all cells run."""
 
@@ -94,13 +99,36 @@ class CellLoop:
         task = loop.create_task(coroutine, context=self._context)
         while True:
             try:
-                loop.run_until_complete(task)
-                return
+                self._step_at_once(loop, task)
+                if task.done():
+                    return task.result()
+                return loop.run_until_complete(task)
             except (RuntimeError, KeyboardInterrupt, SystemExit):
                 # Stopped by user code (loop.stop()), or by an exception in
                 # another task or callback: the request goes on.
                 if task.done() or loop.is_closed() or not _ringfence.is_worker():
                     raise
+
+    @staticmethod
+    def _step_at_once(loop: Any, task: asyncio.Task[None]) -> None:
+        """Runs what alone is ready as loop.run_forever() does, but without the two turns of
+        the loop around it: a request that awaits nothing is done then, and most await
+        nothing.  Does nothing where something else is to run before."""
+        if type(loop) is not _PLAIN_LOOP or len(loop._ready) != 1 or loop.get_debug():
+            return
+        hooks = sys.get_asyncgen_hooks()
+        loop._thread_id = threading.get_ident()
+        sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
+        asyncio._set_running_loop(loop)
+        try:
+            loop._ready.popleft()._run()
+        finally:
+            loop._stopping = False
+            loop._thread_id = None
+            asyncio._set_running_loop(None)
+            sys.set_asyncgen_hooks(*hooks)
+        if not task.done() and not _ringfence.is_worker():
+            raise RuntimeError("a child of user code goes on with no request")
 
     def wait(self) -> None:
         """Returns when a message may be read; meanwhile the loop runs if it has work."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import _ringfence
@@ -16,8 +16,8 @@ from .shell import text_of
 class Reply:
     """`content` has "status"; `source` and `text` are for the history."""
 
-    content: dict[str, Any]
-    metadata: dict[str, Any] = field(default_factory=dict)
+    content: dict[str, Any] | bytes  # bytes: JSON already
+    metadata: bytes = wire.EMPTY
     source: str = ""  # the cell as it was compiled
     text: str = ""  # text/plain of its result
 
@@ -45,5 +45,7 @@ def send(request: Request, reply: Reply) -> None:
 
 
 def _parts(reply: Reply) -> list[bytes]:
-    metadata = wire.dumps(reply.metadata) if reply.metadata else wire.EMPTY
-    return [wire.dumps(reply.content), metadata, wire.utf8(reply.source), wire.utf8(reply.text)]
+    content = reply.content
+    if not isinstance(content, bytes):
+        content = wire.dumps(content)
+    return [content, reply.metadata, wire.utf8(reply.source), wire.utf8(reply.text)]

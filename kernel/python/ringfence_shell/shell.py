@@ -31,6 +31,7 @@ from . import request, wire
 from .display import ShellDisplayHook, ShellDisplayPublisher
 from .history import SessionHistory
 from .magics import KernelMagics
+from .transform import Transformer
 
 ENVIRONMENT = {
     "TERM": "xterm-color",
@@ -65,6 +66,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     displayhook_class = Type(ShellDisplayHook)
     display_pub_class = Type(ShellDisplayPublisher)
+    input_transformer_manager = Instance(Transformer, ())
     kernel = AnyTrait()
     exiter = Instance(ZMQExitAutocall)
     autoindent = CBool(False)
@@ -147,7 +149,8 @@ class ZMQInteractiveShell(InteractiveShell):
     def begin_cell(self, count: int) -> None:
         """Before a cell: its number is `count`, and nothing has failed."""
         self.cell_count = count
-        self.execution_count = count
+        if self.execution_count != count:
+            self.execution_count = count
         self._last_traceback = None
         self._traceback_in_displayhook = False
         self.displayhook.reset()
