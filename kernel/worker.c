@@ -15,6 +15,7 @@
 
 #include "kernel/fork.h"
 #include "kernel/sever.h"
+#include "kernel/snapshot.h"
 
 #define FAULT_NS 2500 /* about what a copied page costs */
 #define STREAM_PIECE (256u << 10) /* text in one message */
@@ -333,6 +334,12 @@ static int64_t copying_since_last(void)
     return copied > 0 ? copied * FAULT_NS / 1000 : 0;
 }
 
+static bool request_waits(void)
+{
+    struct pollfd wait = {RF_WORKER_SOCKET, POLLIN, 0};
+    return poll(&wait, 1, 0) != 0;
+}
+
 int64_t rf_worker_checkpoint(uint64_t id, int control)
 {
     if (!rf_generation())
@@ -341,6 +348,8 @@ int64_t rf_worker_checkpoint(uint64_t id, int control)
     int64_t copying = copying_since_last();
     int64_t began = microseconds();
     unsigned tasks = rf_count_tasks();
+    if (tasks == 1 && !request_waits()) /* what is left is copied again after the fork anyway */
+        rf_snapshot_give_back();
     pid_t pid = control < 0 ? -EMFILE : rf_fork_sibling();
     if (!pid)
         return be_checkpoint(control);

@@ -12,6 +12,7 @@ int main(int argc, char **argv)
 {
     if (PyImport_AppendInittab("_ringfence", PyInit__ringfence))
         return 1;
+    rf_module_prepare();
     argv[0] = (char *)RF_PYTHON;
     return Py_BytesMain(argc, argv);
 }

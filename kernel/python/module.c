@@ -13,9 +13,24 @@
 #include <time.h>
 
 #include "kernel/fork.h"
+#include "kernel/snapshot.h"
 #include "kernel/python/module.h"
 #include "kernel/worker.h"
 #include "kernel/zygote.h"
+
+/* In every CPython, but not in the limited API. */
+struct arena_allocator {
+    void *context;
+    void *(*alloc)(void *context, size_t size);
+    void (*free)(void *context, void *arena, size_t size);
+};
+extern void PyObject_SetArenaAllocator(struct arena_allocator *);
+
+void rf_module_prepare(void)
+{
+    struct arena_allocator allocator = {NULL, rf_snapshot_arena_new, rf_snapshot_arena_free};
+    PyObject_SetArenaAllocator(&allocator);
+}
 
 static struct timespec loaded_at; /* anything read later is younger than this */
 
@@ -321,6 +336,18 @@ static PyObject *py_await_spawn(PyObject *self, PyObject *unused)
     return description;
 }
 
+PyDoc_STRVAR(take_snapshot_doc,
+             "take_snapshot()\n\nIn the zygote, last: its heap as the workers share it\n"
+             "(kernel/snapshot.h).  OSError where that cannot be.");
+
+static PyObject *py_take_snapshot(PyObject *self, PyObject *unused)
+{
+    int r = rf_snapshot_take();
+    if (r)
+        return raise_errno(r);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"recv", py_recv, METH_VARARGS, recv_doc},
     {"send", py_send, METH_VARARGS, send_doc},
@@ -330,6 +357,7 @@ static PyMethodDef methods[] = {
     {"checkpoint", py_checkpoint, METH_VARARGS, checkpoint_doc},
     {"is_asked", py_is_asked, METH_NOARGS, is_asked_doc},
     {"await_spawn", py_await_spawn, METH_NOARGS, await_spawn_doc},
+    {"take_snapshot", py_take_snapshot, METH_NOARGS, take_snapshot_doc},
     {"zygote_serve", py_zygote_serve, METH_VARARGS, zygote_serve_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -360,6 +388,7 @@ static const struct {
 PyMODINIT_FUNC PyInit__ringfence(void)
 {
     clock_gettime(CLOCK_REALTIME, &loaded_at);
+    rf_module_prepare();
     PyObject *module = PyModule_Create(&definition);
     for (size_t i = 0; module && i < sizeof(constants) / sizeof(*constants); i++)
         if (PyModule_AddIntConstant(module, constants[i].name, constants[i].value))

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
         shell = _warm_shell()
         failed = _import(preload)
     _put_back(path)
-    from . import comms, hygiene, streams, worker
+    from . import comms, hygiene, worker
 
     comms.install()
     hygiene.warm()
@@ -51,8 +51,7 @@ def main(argv: list[str]) -> None:
         made.rehearse(_REHEARSALS)
     made.loop.close()
     watch = watch_list()
-    streams.install()  # outside of a worker they write to the descriptors
-    _settle()
+    _settle(made)
     _ringfence.zygote_serve(
         options.listen_fd,
         options.direct,
@@ -209,8 +208,10 @@ def watch_list() -> list[bytes]:
     return sorted(os.fsencode(p) for p in paths if isinstance(p, str) and os.path.isabs(p))
 
 
-def _settle() -> None:
+def _settle(made: Any) -> None:
     """Memory that the forks share for long, and no thread that they would lose."""
+    from . import memory, streams
+
     tasks = os.listdir("/proc/self/task")
     if len(tasks) != 1:
         names = []
@@ -221,4 +222,15 @@ def _settle() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     gc.collect()
+    memory.fill_holes()
+    # What a cell leaves behind, here and not in each worker; and what it needs while it
+    # runs has its place beside that.
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        made.rehearse(8)
+    made.loop.close()
+    streams.install()  # outside of a worker they write to the descriptors
     gc.freeze()
+    try:
+        _ringfence.take_snapshot()
+    except OSError as exc:
+        _log(f"workers cannot give back memory: {exc}")

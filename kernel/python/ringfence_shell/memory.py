@@ -1,0 +1,52 @@
+"""The zygote's memory, arranged so that workers copy little of it.
+
+A page that is shared after a fork is copied at the first write to it.  What a worker
+allocates would fill holes that the zygote's imports left all over the heap, a page each.
+So these are filled before, with objects that stay: a worker then allocates side by side,
+on few pages of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+_POOL = 16384  # of CPython's allocator; all blocks in one have one size
+_POOL_HEADER = 48
+_SMALL = 512  # larger objects come from malloc(), in whose heap large holes go first
+_LARGE = (65536, 32768, 16384, 8192, 4096, 2048, 1024, 752, 640, 592, 560, 544)
+_TRIES = 200_000  # for an allocator that lays out its blocks in another way
+
+_fillers: list[Any] = []
+
+
+def fill_holes() -> None:
+    """Before the first fork."""
+    for size in range(16, _SMALL + 1, 16):
+        _fill(size, (_POOL - _POOL_HEADER) // size)
+    for size in _LARGE:
+        _fill(size, 4)
+
+
+def _fill(size: int, row: int) -> None:
+    """Allocates blocks of `size` until a row of so many lies without a gap: these were
+    no holes, and are given back."""
+    make, length, last = _maker(size), 0, 0
+    for _ in range(_TRIES):
+        filler = make()
+        _fillers.append(filler)
+        length = length + 1 if id(filler) == last + size else 1
+        last = id(filler)
+        if length == row:
+            del _fillers[-row:]
+            return
+
+
+def _maker(size: int) -> Callable[[], Any]:
+    """Makes objects that take a block of `size`."""
+    if size == 16:
+        return object
+    if size == 32:
+        return lambda: float("0.5")
+    malloc_header = 16 if size > _SMALL else 0
+    return lambda: bytes(size - malloc_header - bytes().__sizeof__())
