@@ -61,6 +61,10 @@ def test_nothing_is_left_of_warming(worker):
     assert worker.value("__name__, __import__('__main__').__dict__ is globals()") == (
         "('__main__', True)"
     )
+    hidden = "{*globals(), *get_ipython().user_ns_hidden}"
+    inputs = worker.value(f"sorted(n for n in {hidden} if n.startswith('_i'))")
+    numbered = [f"_i{n + 1}" for n in range(worker.count)]
+    assert inputs == repr(sorted(["_i", "_ii", "_iii", "_ih", *numbered]))
 
 
 def test_one_thread(worker):
@@ -267,6 +271,37 @@ def test_system_exit_is_an_error(worker):
 
 def test_transformed_source(worker):
     assert "run_line_magic" in worker.run("%pwd").source
+
+
+def test_special_syntax_is_found(worker):
+    cells = {
+        "a = 3 % 2": "a = 3 % 2\n",
+        "x = %pwd": "x = get_ipython().run_line_magic('pwd', '')\n",
+        "for i in []:\n    !ls": "for i in []:\n    get_ipython().system('ls')\n",
+        ",print a": "print(\"a\")\n",
+        "/print 1": "print(1)\n",
+        "len?": "get_ipython().run_line_magic('pinfo', 'len')\n",
+        "  x = 1": "x = 1\n",
+        ">>> x = 1": "x = 1\n",
+        "x = (1,\n2)": "x = (1,\n2)\n",
+    }
+    assert {cell: worker.run(cell).source for cell in cells} == cells
+    wrong = worker.run("if 1:\n    x = 1\n  y = 2")
+    assert wrong.content["ename"] == "IndentationError"
+
+
+def test_token_transformer_of_the_user(worker):
+    worker.run(
+        "from IPython.core.inputtransformer2 import TokenTransformBase\n"
+        "class Euro(TokenTransformBase):\n"
+        "    @classmethod\n"
+        "    def find(cls, lines):\n"
+        "        found = [t for line in lines for t in line if t.string == 'EUR']\n"
+        "        return cls(found[0].start) if found else None\n"
+        "    def transform(self, lines): return [l.replace('EUR', '100') for l in lines]\n"
+        "get_ipython().input_transformer_manager.token_transformers.append(Euro)"
+    )
+    assert worker.value("5 * EUR") == "500"
 
 
 def test_magics(worker):

@@ -8,10 +8,14 @@ IPython's lists; nothing is written, no thread runs.
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from IPython.core.history import HistoryManager
+
+
+_INPUT = re.compile("_i+|_i[0-9]+")
 
 
 class SessionHistory(HistoryManager):
@@ -36,6 +40,15 @@ class SessionHistory(HistoryManager):
         names = dict(zip(("_i", "_ii", "_iii"), older)) | {f"_i{line_num}": raw}
         self.shell.user_ns.update(names)
         self.shell.user_ns_hidden.update(names)
+
+    def forget_all(self) -> None:
+        """As if no cell had run."""
+        for cells in (self.input_hist_parsed, self.input_hist_raw):
+            cells[:] = [""]
+        self._before = ["", "", ""]
+        for namespace in (self.shell.user_ns, self.shell.user_ns_hidden):
+            for name in [name for name in namespace if _INPUT.fullmatch(name)]:
+                del namespace[name]
 
     def store_output(self, line_num: int) -> None:
         """Nothing: results go to the gateway with the reply."""

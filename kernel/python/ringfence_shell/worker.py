@@ -66,7 +66,7 @@ def banner(shell: Any, notes: list[str]) -> str:
     return "\n".join([shell.banner.rstrip("\n"), *notes]) + "\n"
 
 
-_EMPTY_CELL = b'{"code": "pass", "store_history": false}'
+_EMPTY_CELL = b'{"code": "pass", "user_expressions": {}}'
 
 
 class Worker:
@@ -107,6 +107,17 @@ class Worker:
                 hook.finish_displayhook()
         finally:
             _ringfence.is_worker, self._libraries = is_worker, libraries
+            self.shell.history_manager.forget_all()
+
+    def rehearse_start(self) -> None:
+        """In a spare: what start() will do, with the zygote's environment and no file of the
+        user's; it is all done again."""
+        block = b"".join(b"%s=%s\0" % item for item in os.environb.items())
+        hygiene.apply_environment(block)
+        hygiene.reseed()
+        startup = config.Startup([], load=False)
+        startup.shell_for(self.shell)
+        startup.has_code()
 
     def start(self, spawned: dict[str, Any]) -> None:
         """Becomes the worker that `spawned` (of zygote_serve) describes, up to HELLO."""
@@ -261,6 +272,7 @@ def main(worker: Worker) -> None:
     """Runs a worker to its end; the caller then ends the interpreter the normal way."""
     worker.interrupts.install()
     if not _ringfence.is_asked():
+        worker.rehearse_start()
         worker.rehearse(1)
     worker.start(_ringfence.await_spawn())
     worker.serve()
