@@ -39,6 +39,7 @@ struct rf_link {
     uint8_t *packet; /* owned */
     struct outgoing *first, **last; /* owned */
     bool broken, closed;
+    bool is_full; /* the socket took no more: room in it is waited for */
     bool fenced; /* the pipes were read in this round: the sample is stale */
     int open_handles;
 };
@@ -230,6 +231,13 @@ static bool read_frames(struct rf_link *link, size_t max)
     return link->broken || link->closed;
 }
 
+static void watch_socket(struct rf_link *link, bool is_full)
+{
+    link->is_full = is_full;
+    if (!link->broken)
+        uv_poll_start(&link->polls[SOCKET], UV_READABLE | (is_full ? UV_WRITABLE : 0), on_ready);
+}
+
 static void write_frames(struct rf_link *link)
 {
     while (link->first) {
@@ -243,8 +251,9 @@ static void write_frames(struct rf_link *link)
         }
         drop_outgoing(link);
     }
-    if (!link->broken)
-        uv_poll_start(&link->polls[SOCKET], UV_READABLE | (link->first ? UV_WRITABLE : 0), on_ready);
+    bool is_full = link->first;
+    if (is_full != link->is_full) /* each start is two system calls */
+        watch_socket(link, is_full);
 }
 
 static void watch_pipes(struct rf_link *link)
@@ -277,7 +286,9 @@ static void on_ready(uv_poll_t *poll, int status, int events)
         uv_poll_stop(poll);
         return;
     }
-    if ((events & UV_WRITABLE) || status < 0) /* libuv stops the poll after an error */
+    if (status < 0) /* libuv stops the poll after an error */
+        watch_socket(link, link->is_full);
+    if ((events & UV_WRITABLE) || status < 0)
         write_frames(link);
     size_t out = bytes_in(link->fds[OUT]), err = bytes_in(link->fds[ERR]);
     link->fenced = false;
