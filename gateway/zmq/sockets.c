@@ -230,10 +230,31 @@ static void part_closed(struct rf_sockets *sockets)
     free(sockets);
 }
 
+static bool has_peers(const struct rf_sockets *sockets)
+{
+    for (int i = 0; i < RF_CHANNELS; i++)
+        if (sockets->channels[i].n)
+            return true;
+    return false;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    part_closed(handle->data);
+}
+
+/* Closing: the time need not run to its end when nobody is left. */
+static void end_early(struct rf_sockets *sockets)
+{
+    if (sockets->closing && !has_peers(sockets) && !uv_is_closing((uv_handle_t *)&sockets->timer))
+        uv_close((uv_handle_t *)&sockets->timer, on_handle_closed);
+}
+
 static void on_freed(void *ctx)
 {
-    struct channel *channel = ctx;
-    part_closed(channel->owner);
+    struct rf_sockets *sockets = ((struct channel *)ctx)->owner;
+    end_early(sockets);
+    part_closed(sockets);
 }
 
 static const struct rf_peer_events peer_events = {on_ready, on_message, on_subscribe, on_end,
@@ -285,14 +306,6 @@ static void check_peers(struct rf_sockets *sockets, int elapsed_ms, bool pressed
             if (at < channel->n)
                 rf_peer_check(channel->peers[at], &rule);
     }
-}
-
-static bool has_peers(const struct rf_sockets *sockets)
-{
-    for (int i = 0; i < RF_CHANNELS; i++)
-        if (sockets->channels[i].n)
-            return true;
-    return false;
 }
 
 /* Runs while someone is connected: nothing else tells of one who does nothing. */
@@ -458,11 +471,6 @@ struct rf_sockets *rf_sockets_new(uv_loop_t *loop, struct rf_connection *conn,
 
 /* --- closing --- */
 
-static void on_handle_closed(uv_handle_t *handle)
-{
-    part_closed(handle->data);
-}
-
 static void on_listener_closed(uv_handle_t *handle)
 {
     part_closed(((struct channel *)handle->data)->owner);
@@ -486,7 +494,7 @@ static void end_peers(struct rf_sockets *sockets, bool now)
 static void on_time_is_over(uv_timer_t *timer)
 {
     end_peers(timer->data, true);
-    uv_close((uv_handle_t *)timer, on_handle_closed);
+    end_early(timer->data);
 }
 
 void rf_sockets_close(struct rf_sockets *sockets, int linger_ms)
@@ -503,4 +511,5 @@ void rf_sockets_close(struct rf_sockets *sockets, int linger_ms)
     uv_close((uv_handle_t *)&sockets->prepare, on_handle_closed);
     end_peers(sockets, linger_ms <= 0);
     uv_timer_start(&sockets->timer, on_time_is_over, linger_ms > 0 ? (uint64_t)linger_ms : 0, 0);
+    end_early(sockets);
 }
