@@ -17,6 +17,7 @@
 #include "kernel/sever.h"
 #include "kernel/snapshot.h"
 
+#define LEAVING_US 1000000 /* longest time for a checkpoint to leave the worker's session */
 #define FAULT_NS 2500 /* about what a copied page costs */
 #define STREAM_PIECE (256u << 10) /* text in one message */
 #define FENCE_TIMEOUT_MS 2000     /* a gateway that is stopped must not stop the cell for ever */
@@ -260,6 +261,7 @@ static int resume(struct rf_frame *order)
  * worker.  It runs no Python and no exit handlers. */
 static int64_t be_checkpoint(int control)
 {
+    setsid(); /* the worker waits for it, see await_own_session() */
     if (dup3(control, RF_WORKER_SOCKET, O_CLOEXEC) < 0)
         _exit(1);
     close_range(RF_WORKER_FENCE, TEXT_PIPE(2), 0); /* first: there may be no other number left */
@@ -270,7 +272,6 @@ static int64_t be_checkpoint(int control)
         _exit(1);
     close(null);
     rf_sever_descriptors(FIRST_FREE_FD);
-    setsid();
     prctl(PR_SET_NAME, "ringfence-ckpt");
     struct rf_frame_reader orders = {0};
     for (;;) {
@@ -340,6 +341,19 @@ static bool request_waits(void)
     return poll(&wait, 1, 0) != 0;
 }
 
+/* When a worker dies, the keeper kills its session: a checkpoint that is told of
+ * must have left it.  That takes it one switch of processes. */
+static bool await_own_session(pid_t checkpoint)
+{
+    pid_t ours = getsid(0), its;
+    for (int64_t until = microseconds() + LEAVING_US; (its = getsid(checkpoint)) == ours;) {
+        if (microseconds() > until)
+            return false;
+        usleep(20);
+    }
+    return its > 0;
+}
+
 int64_t rf_worker_checkpoint(uint64_t id, int control)
 {
     if (!rf_generation())
@@ -355,6 +369,8 @@ int64_t rf_worker_checkpoint(uint64_t id, int control)
         return be_checkpoint(control);
     if (control >= 0)
         close(control);
+    if (pid > 0 && !await_own_session(pid))
+        pid = -ETIMEDOUT;
     tell_checkpoint(id, pid, microseconds() - began + copying, tasks);
     return pid < 0 ? pid : 0;
 }

@@ -1,6 +1,9 @@
 """A cell that kills the interpreter costs that cell, not the session."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -46,6 +49,24 @@ def test_crash(fresh, code, named):
     assert named.lower() in plain(cell.error).lower()
     assert fresh.run("x").result == "41"
     assert fresh.run("x + 1").result == "42"
+
+
+def test_a_checkpoint_outlives_a_worker_that_dies_at_once(fresh):
+    """The worker goes while its newest checkpoint has hardly begun to run, on a machine
+    that is busy with other things."""
+    fresh.run("x = 41")
+    rest()
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            for _ in range(2 * os.cpu_count())]
+    try:
+        for _ in range(60):
+            fresh.run("pass")
+            assert fresh.run(KILL).status == "error"
+            assert fresh.run("x").result == "41"
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
 
 
 def test_stack_overflow_in_c(fresh):
