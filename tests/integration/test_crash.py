@@ -59,8 +59,9 @@ def test_a_checkpoint_outlives_a_worker_that_dies_at_once(fresh):
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"])
             for _ in range(2 * os.cpu_count())]
     try:
-        for _ in range(60):
+        for n in range(60):
             fresh.run("pass")
+            time.sleep(0.045 + n % 10 / 1000)  # about when an idle worker makes one
             assert fresh.run(KILL).status == "error"
             assert fresh.run("x").result == "41"
     finally:
