@@ -9,6 +9,7 @@ its own home, runtime and data folders, and fails if a process is left at its en
 
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -31,6 +32,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     Settings.kernels = config.getoption("--kernels").split(",")
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored below nohup, and kernels inherit that
     if config.option.collectonly:
         return
     prefix = os.environ.get("RINGFENCE_PREFIX")
