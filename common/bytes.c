@@ -97,6 +97,8 @@ void rf_buf_printf(struct rf_buf *buf, const char *format, ...)
 
 void rf_buf_consume(struct rf_buf *buf, size_t n)
 {
+    if (!n)
+        return;
     memmove(buf->data, buf->data + n, buf->len - n);
     buf->len -= n;
 }

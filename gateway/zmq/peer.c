@@ -457,7 +457,8 @@ static bool has_bytes_waiting(const struct rf_peer *peer)
 static void check_stall(struct rf_peer *peer, const struct rf_peer_rule *rule)
 {
     uint64_t now = taken(peer), least = rule->least_rate * (uint64_t)rule->elapsed_ms / 1000;
-    bool moves = now - peer->taken_before > least;
+    /* signed: a Unix socket counts its own overhead as unsent, so it can go back */
+    bool moves = (int64_t)(now - peer->taken_before) > (int64_t)least;
     peer->taken_before = now;
     if (moves || !has_bytes_waiting(peer)) {
         peer->stalled_ms = 0;
@@ -523,6 +524,7 @@ int rf_peer_accept(uv_stream_t *listener, const struct rf_peer_options *options,
         free(peer);
         if (outbox != options->outbox)
             rf_outbox_free(outbox);
+        options->events->on_freed(options->ctx);
         return UV_ENOMEM;
     }
     peer->options = options;

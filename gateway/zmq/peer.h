@@ -55,7 +55,7 @@ struct rf_peer_options {
 };
 
 /* Accepts the next connection of `listener`; rf_peer_pump() then greets it.  0 or
- * a uv error. */
+ * a uv error, after which on_freed is all that comes. */
 int rf_peer_accept(uv_stream_t *listener, const struct rf_peer_options *options,
                    struct rf_peer **ret);
 
