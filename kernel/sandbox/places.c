@@ -1,0 +1,179 @@
+/* Steps: what of the new root depends on the request. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "kernel/sandbox/steps.h"
+
+#define READ_ONLY (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+#define READ_WRITE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+#define MASK_SIZE "64k"
+
+/* --- folders in memory --- */
+
+static int attach_memory(struct rf_sandbox *sandbox, const char *path, const char *mode)
+{
+    const struct rf_sandbox_policy *policy = sandbox->policy;
+    uint64_t bytes = policy->disk ? policy->disk : policy->memory;
+    char size[24], inodes[24], uid[16], gid[16];
+    snprintf(size, sizeof(size), "%llu", (unsigned long long)bytes);
+    snprintf(inodes, sizeof(inodes), "%llu", (unsigned long long)policy->inodes);
+    snprintf(uid, sizeof(uid), "%u", sandbox->uid);
+    snprintf(gid, sizeof(gid), "%u", sandbox->gid);
+    struct rf_mount_option options[6] = {{"mode", mode}, {"uid", uid}, {"gid", gid}};
+    size_t n = 3;
+    if (bytes)
+        options[n++] = (struct rf_mount_option){"size", size};
+    if (policy->inodes)
+        options[n++] = (struct rf_mount_option){"nr_inodes", inodes};
+    return rf_mount_attach(rf_mount_new("tmpfs", options, READ_WRITE), &sandbox->root, path, false);
+}
+
+int rf_step_memory(struct rf_sandbox *sandbox)
+{
+    int r = attach_memory(sandbox, "/tmp", "1777");
+    return r ? r : attach_memory(sandbox, "/dev/shm", "1777");
+}
+
+/* --- places --- */
+
+static int attach_mask(struct rf_sandbox *sandbox, const struct rf_place *place)
+{
+    static const struct rf_mount_option options[] = {
+        {"mode", "0755"}, {"size", MASK_SIZE}, {NULL, NULL}};
+    struct stat st;
+    bool file = !stat(place->path, &st) && !S_ISDIR(st.st_mode);
+    if (place->parent) /* other places will stand in it; it is frozen after them */
+        return rf_mount_attach(rf_mount_new("tmpfs", options, READ_WRITE), &sandbox->root,
+                               place->path, false);
+    int tree = open_tree(sandbox->root.fd, (file ? RF_EMPTY_FILE : RF_EMPTY_FOLDER) + 1,
+                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (tree < 0)
+        return -errno;
+    struct mount_attr change = {.attr_set = READ_ONLY};
+    int r = mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof(change)) ? -errno : 0;
+    int attached = rf_mount_attach(tree, &sandbox->root, place->path, file);
+    return r ? r : attached;
+}
+
+/* Nothing is there yet, and what a cell would put there would be imported outside. */
+static int attach_nothing(struct rf_sandbox *sandbox, const struct rf_place *place)
+{
+    int r = rf_mount_make_folder(&sandbox->root, place->path);
+    return r ? r : attach_mask(sandbox, place);
+}
+
+/* With the ids of the owner as the kernel's, where the file system can. */
+static int attach_files(struct rf_sandbox *sandbox, const struct rf_place *place, int owner_map)
+{
+    bool write = place->kind == RF_PLACE_WRITE;
+    bool device = !strncmp(place->path, "/dev/", 5);
+    uint64_t attributes = !write ? READ_ONLY : device ? MOUNT_ATTR_NOSUID : READ_WRITE;
+    struct stat st;
+    if (stat(place->path, &st))
+        return -errno;
+    int mount = rf_mount_copy(place->path, attributes, device ? -1 : owner_map);
+    if (mount == -EINVAL && owner_map >= 0 && !device) {
+        if (write)
+            rf_sandbox_lose(sandbox, "owner");
+        mount = rf_mount_copy(place->path, attributes, -1);
+    }
+    return rf_mount_attach(mount, &sandbox->root, place->path, !S_ISDIR(st.st_mode));
+}
+
+static int attach_place(struct rf_sandbox *sandbox, const struct rf_place *place, int owner_map)
+{
+    if (place->kind == RF_PLACE_MEMORY)
+        return attach_memory(sandbox, place->path, "0700");
+    if (place->kind == RF_PLACE_MASK)
+        return attach_mask(sandbox, place);
+    return place->absent ? attach_nothing(sandbox, place)
+                         : attach_files(sandbox, place, owner_map);
+}
+
+/* Where the path that was given leads through symbolic links, those that are in
+ * none of the mounts are made in the new root, so that the name works inside. */
+static void mirror_links(struct rf_sandbox *sandbox, const char *name)
+{
+    char at[PATH_MAX], target[PATH_MAX], parent[PATH_MAX];
+    for (const char *end = strchr(name + 1, '/');; end = strchr(end + 1, '/')) {
+        size_t len = end ? (size_t)(end - name) : strlen(name);
+        if (len >= sizeof(at))
+            return;
+        memcpy(at, name, len);
+        at[len] = '\0';
+        ssize_t n = readlink(at, target, sizeof(target) - 1);
+        if (n > 0 && !rf_path_is_system(at)) {
+            target[n] = '\0';
+            char *slash = strrchr(at, '/');
+            snprintf(parent, sizeof(parent), "%.*s", slash > at ? (int)(slash - at) : 1, at);
+            if (!rf_mount_make_folder(&sandbox->root, parent))
+                (void)!symlinkat(target, sandbox->root.fd, at + 1); /* there already, or covered */
+            return;
+        }
+        if (!end)
+            return;
+    }
+}
+
+static int attach_plan(struct rf_sandbox *sandbox, const struct rf_plan *plan, int owner_map)
+{
+    int r = 0;
+    for (size_t i = 0; !r && i < plan->n; i++) {
+        const struct rf_place *place = &plan->places[i];
+        r = attach_place(sandbox, place, owner_map);
+        if (r)
+            rf_error_errno(&sandbox->error, r, "places: %s cannot be mounted", place->path);
+        else if (strcmp(place->name, place->path) != 0)
+            mirror_links(sandbox, place->name);
+    }
+    for (size_t i = 0; !r && i < plan->n; i++)
+        if (plan->places[i].kind == RF_PLACE_MASK && plan->places[i].parent)
+            r = rf_mount_restrict(&sandbox->root, plan->places[i].path, READ_ONLY);
+    return r;
+}
+
+static int owner_map_of(struct rf_sandbox *sandbox)
+{
+    if (!sandbox->shape.ids || sandbox->policy->owner == RF_NO_ID ||
+        sandbox->policy->owner == sandbox->uid)
+        return -1;
+    int map = rf_mount_owner_map(&sandbox->root, (unsigned)sandbox->policy->owner);
+    if (map < 0)
+        rf_sandbox_lose(sandbox, "owner");
+    return map;
+}
+
+int rf_step_places(struct rf_sandbox *sandbox)
+{
+    struct rf_plan plan;
+    int r = rf_plan_make(&plan, sandbox->policy, sandbox->base->imports, sandbox->base->n_imports,
+                         &sandbox->error);
+    RF_AUTO(rf_closep) int owner_map = r ? -1 : owner_map_of(sandbox);
+    r = r ? r : attach_plan(sandbox, &plan, owner_map);
+    rf_plan_deinit(&plan);
+    return r;
+}
+
+/* --- the change of roots --- */
+
+/* Both processes stood in the old root, so both are in the new one from here on.
+ * The old one lies over it for a moment, and is then let go with all its mounts. */
+int rf_step_pivot(struct rf_sandbox *sandbox)
+{
+    int r = rf_mount_restrict(&sandbox->root, "/", MOUNT_ATTR_RDONLY);
+    if (r)
+        return r;
+    if (fchdir(sandbox->root.fd) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) ||
+        chdir("/"))
+        return -errno;
+    close(sandbox->root.fd);
+    sandbox->root.fd = -1;
+    return 0;
+}
