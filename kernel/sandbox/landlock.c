@@ -96,6 +96,7 @@ static int allow_system(struct rf_sandbox *sandbox, int ruleset, uint64_t handle
         uint64_t rights;
     } rules[] = {
         {"/tmp", ~0ull},
+        {"/var/tmp", ~0ull},
         {"/dev/shm", ~0ull},
         {"/dev", READ | WRITE_FILE | TRUNCATE | IOCTL_DEV},
         {"/proc", READ | WRITE_FILE | TRUNCATE},

@@ -37,8 +37,11 @@ static int attach_memory(struct rf_sandbox *sandbox, const char *path, const cha
 
 int rf_step_memory(struct rf_sandbox *sandbox)
 {
-    int r = attach_memory(sandbox, "/tmp", "1777");
-    return r ? r : attach_memory(sandbox, "/dev/shm", "1777");
+    static const char *const folders[] = {"/tmp", "/var/tmp", "/dev/shm"};
+    int r = 0;
+    for (size_t i = 0; !r && i < sizeof(folders) / sizeof(*folders); i++)
+        r = attach_memory(sandbox, folders[i], "1777");
+    return r;
 }
 
 /* --- places --- */

@@ -39,11 +39,11 @@ static const struct {
     {"dev/fd", "/proc/self/fd"},       {"dev/stdin", "/proc/self/fd/0"},
     {"dev/stdout", "/proc/self/fd/1"}, {"dev/stderr", "/proc/self/fd/2"},
     {"dev/ptmx", "pts/ptmx"},          {"dev/core", "/proc/kcore"},
-    {"var/tmp", "../tmp"},             {"var/run", "../run"},
+    {"var/run", "../run"},
 };
 
 static const char *const folders[] = {"usr", "etc", "dev", "dev/pts", "dev/shm", "proc", "sys",
-                                      "tmp", "run", "var", "home", RF_EMPTY_FOLDER + 1};
+                                      "tmp", "run", "var", "var/tmp", "home", RF_EMPTY_FOLDER + 1};
 
 int rf_step_private_mounts(struct rf_sandbox *sandbox)
 {
