@@ -87,9 +87,10 @@ static int await_order(int from, struct order *ret)
     do
         r = packet ? rf_frame_recv(from, 0, &reader, packet, &frame) : -ENOMEM;
     while (r == -EINTR);
-    if (r != 1 || frame.n_fds != 1 || frame.n_parts != 1)
+    if (r != 1 || !frame.n_fds || frame.n_parts != 1)
         _exit(0);
     ret->generation = frame.request_id;
+    sandbox.owner_map = frame.n_fds > 1 ? frame.fds[1] : -1;
     /* Out of the way, and passed on through exec. */
     ret->gateway = fcntl(frame.fds[0], F_DUPFD, HIGH_FD);
     if (ret->gateway < 0)
@@ -239,10 +240,11 @@ int rf_spare_make(struct rf_spare *spare, const struct rf_spare_base *base,
     return pid < 0 ? pid : 0;
 }
 
-int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request)
+int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request, int owner_map)
 {
+    int fds[2] = {request->fds[0], owner_map};
     int r = rf_frame_send(spare->keeper, request->type, request->request_id,
-                          &request->parts[RF_SPAWN_POLICY], 1, request->fds, 1);
+                          &request->parts[RF_SPAWN_POLICY], 1, fds, owner_map < 0 ? 1 : 2);
     if (!r)
         r = rf_frame_send(spare->worker, request->type, request->request_id, request->parts,
                           request->n_parts, request->fds + 1, request->n_fds - 1);

@@ -45,9 +45,9 @@ void rf_spawn_deinit(struct rf_spawn *spawn);
 int rf_spare_make(struct rf_spare *spare, const struct rf_spare_base *base,
                   struct rf_sandbox_shape shape);
 bool rf_spare_is_there(const struct rf_spare *spare);
-/* Gives it the request's descriptors and parts; it is the zygote's no more.
- * -errno when it is dead. */
-int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request);
+/* Gives it the request's descriptors and parts, and `owner_map` (or -1; see
+ * kernel/sandbox/sandbox.h); it is the zygote's no more.  -errno when it is dead. */
+int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request, int owner_map);
 /* Ends it. */
 void rf_spare_drop(struct rf_spare *spare);
 

@@ -86,14 +86,22 @@ static int make_spare(struct zygote *zygote)
     return r;
 }
 
-/* The shape of sandbox that the request wants; NULL, or why it cannot be. */
-static const char *read_policy(const struct rf_frame *request, struct rf_sandbox_shape *ret,
-                               struct rf_error *err)
+/* What a request's policy means for the zygote. */
+struct wish {
+    struct rf_sandbox_shape shape;
+    int owner_map; /* owned; -1: none */
+    struct rf_error err;
+};
+
+/* NULL, or why it cannot be. */
+static const char *read_policy(const struct rf_frame *request, struct wish *ret)
 {
     struct rf_sandbox_policy policy;
-    int r = rf_sandbox_policy_decode(request->parts[RF_SPAWN_POLICY], &policy, err);
-    const char *why = r ? err->text[0] ? err->text : strerror(-r) : rf_sandbox_refuses(&policy);
-    *ret = rf_sandbox_shape_of(&policy);
+    int r = rf_sandbox_policy_decode(request->parts[RF_SPAWN_POLICY], &policy, &ret->err);
+    const char *why = r ? ret->err.text[0] ? ret->err.text : strerror(-r)
+                        : rf_sandbox_refuses(&policy);
+    ret->shape = rf_sandbox_shape_of(&policy);
+    ret->owner_map = !why && rf_sandbox_maps_owner(&policy) ? rf_sandbox_owner_map(&policy) : -1;
     rf_sandbox_policy_deinit(&policy);
     return why;
 }
@@ -113,34 +121,38 @@ static int prepare_spare(struct zygote *zygote, struct rf_sandbox_shape shape)
     return rf_spare_is_there(&zygote->spare) ? 0 : make_spare(zygote);
 }
 
+/* Why this request gets no kernel from here; NULL: it can. */
+static const char *why_not(struct zygote *zygote, const struct rf_frame *request,
+                           struct wish *ret_wish, const char **ret_code)
+{
+    *ret_code = "error";
+    if (request->n_parts != RF_SPAWN_PARTS || request->n_fds != 1 + RF_FD_COUNT)
+        return "a spawn request of another version of ringfence";
+    const char *why = zygote->options->direct ? NULL : why_not_here(request);
+    if (!why)
+        return read_policy(request, ret_wish);
+    *ret_code = "place";
+    return why;
+}
+
 /* Where it does not answer, the client finds the connection closed and asks again.
  * 1 in a new worker. */
 static int spawn(struct zygote *zygote, struct client *client)
 {
-    struct rf_frame *request = &client->request;
-    struct rf_sandbox_shape shape;
-    struct rf_error err = {0};
-    if (request->n_parts != RF_SPAWN_PARTS || request->n_fds != 1 + RF_FD_COUNT) {
-        refuse(client, "error", "a spawn request of another version of ringfence");
-        return 0;
-    }
-    const char *why = zygote->options->direct ? NULL : why_not_here(request);
+    struct wish wish = {.owner_map = -1};
+    const char *code, *why = why_not(zygote, &client->request, &wish, &code);
+    RF_AUTO(rf_closep) int owner_map = wish.owner_map;
     if (why) {
-        refuse(client, "place", why);
+        refuse(client, code, why);
         return 0;
     }
-    why = read_policy(request, &shape, &err);
-    if (why) {
-        refuse(client, "error", why);
-        return 0;
-    }
-    if (prepare_spare(zygote, shape) == 1)
+    if (prepare_spare(zygote, wish.shape) == 1)
         return 1;
     if (!rf_spare_is_there(&zygote->spare)) {
         refuse(client, "error", "no process could be forked: see the zygote's log");
         return 0;
     }
-    int r = rf_spare_hand_over(&zygote->spare, request);
+    int r = rf_spare_hand_over(&zygote->spare, &client->request, owner_map);
     if (r) {
         rf_log(RF_LOG_WARN, "zygote", "the spare was dead: %s", strerror(-r));
         return 0;

@@ -69,12 +69,20 @@ int rf_step_own_user_namespace(struct rf_sandbox *sandbox)
     return rf_map_self(sandbox->uid, sandbox->gid);
 }
 
-int rf_step_drop_capabilities(struct rf_sandbox *sandbox)
+int rf_step_drop_bounds(struct rf_sandbox *sandbox)
 {
     (void)sandbox;
     for (int cap = 0; cap < 64; cap++)
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EINVAL && errno != EPERM)
             return -errno; /* EPERM: there is nothing to drop it with, so none to have */
+    return 0;
+}
+
+int rf_step_drop_capabilities(struct rf_sandbox *sandbox)
+{
+    int r = rf_step_drop_bounds(sandbox);
+    if (r)
+        return r;
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) && errno != EINVAL)
         return -errno;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

@@ -168,15 +168,15 @@ static int write_map(int proc, const char *name, unsigned from, unsigned to)
     return write(fd, text, (size_t)len) == len ? 0 : -errno;
 }
 
-static int map_of(const struct rf_mount_root *root, pid_t pid, unsigned from)
+static int map_of(pid_t pid, unsigned from, unsigned uid, unsigned gid)
 {
     char path[32];
-    snprintf(path, sizeof(path), "proc/%d", pid);
-    RF_AUTO(rf_closep) int proc = openat(root->fd, path, O_PATH | O_CLOEXEC);
+    snprintf(path, sizeof(path), "/proc/%d", pid);
+    RF_AUTO(rf_closep) int proc = open(path, O_PATH | O_CLOEXEC);
     if (proc < 0)
         return -errno;
-    int r = write_map(proc, "uid_map", from, root->uid);
-    r = r ? r : write_map(proc, "gid_map", from, root->gid);
+    int r = write_map(proc, "uid_map", from, uid);
+    r = r ? r : write_map(proc, "gid_map", from, gid);
     if (r)
         return r;
     int fd = openat(proc, "ns/user", O_RDONLY | O_CLOEXEC);
@@ -185,13 +185,13 @@ static int map_of(const struct rf_mount_root *root, pid_t pid, unsigned from)
 
 /* A namespace cannot be without a process until a descriptor holds it.  This one
  * shares our memory, so that no page table is copied for it. */
-int rf_mount_owner_map(const struct rf_mount_root *root, unsigned from)
+int rf_mount_owner_map(unsigned from, unsigned uid, unsigned gid)
 {
     static char stack[16384] __attribute__((aligned(16)));
     pid_t pid = clone(be_there, stack + sizeof(stack), CLONE_VM | CLONE_NEWUSER | SIGCHLD, NULL);
     if (pid < 0)
         return -errno;
-    int fd = map_of(root, pid, from);
+    int fd = map_of(pid, from, uid, gid);
     kill(pid, SIGKILL);
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;

@@ -39,8 +39,9 @@ int rf_mount_make_folder(const struct rf_mount_root *root, const char *path);
 /* Adds attributes to what is mounted at `path` below `root`, this mount alone. */
 int rf_mount_restrict(const struct rf_mount_root *root, const char *path, uint64_t attributes);
 
-/* A user namespace in which the ids `from` of the disk are the root's uid and gid,
- * for owner_map.  Needs the root's /proc. */
-int rf_mount_owner_map(const struct rf_mount_root *root, unsigned from);
+/* A user namespace in which the ids `from` of the disk are `uid` and `gid`, for
+ * owner_map.  Not from within a root that another one lies over, as that of a
+ * sandbox that is being made: the machine takes it for a chroot and refuses. */
+int rf_mount_owner_map(unsigned from, unsigned uid, unsigned gid);
 
 #endif

@@ -73,7 +73,7 @@ static int attach_nothing(struct rf_sandbox *sandbox, const struct rf_place *pla
 }
 
 /* With the ids of the owner as the kernel's, where the file system can. */
-static int attach_files(struct rf_sandbox *sandbox, const struct rf_place *place, int owner_map)
+static int attach_files(struct rf_sandbox *sandbox, const struct rf_place *place)
 {
     bool write = place->kind == RF_PLACE_WRITE;
     bool device = !strncmp(place->path, "/dev/", 5);
@@ -81,8 +81,8 @@ static int attach_files(struct rf_sandbox *sandbox, const struct rf_place *place
     struct stat st;
     if (stat(place->path, &st))
         return -errno;
-    int mount = rf_mount_copy(place->path, attributes, device ? -1 : owner_map);
-    if (mount == -EINVAL && owner_map >= 0 && !device) {
+    int mount = rf_mount_copy(place->path, attributes, device ? -1 : sandbox->owner_map);
+    if (mount == -EINVAL && sandbox->owner_map >= 0 && !device) {
         if (write)
             rf_sandbox_lose(sandbox, "owner");
         mount = rf_mount_copy(place->path, attributes, -1);
@@ -90,14 +90,14 @@ static int attach_files(struct rf_sandbox *sandbox, const struct rf_place *place
     return rf_mount_attach(mount, &sandbox->root, place->path, !S_ISDIR(st.st_mode));
 }
 
-static int attach_place(struct rf_sandbox *sandbox, const struct rf_place *place, int owner_map)
+static int attach_place(struct rf_sandbox *sandbox, const struct rf_place *place)
 {
     if (place->kind == RF_PLACE_MEMORY)
         return attach_memory(sandbox, place->path, "0700");
     if (place->kind == RF_PLACE_MASK)
         return attach_mask(sandbox, place);
     return place->absent ? attach_nothing(sandbox, place)
-                         : attach_files(sandbox, place, owner_map);
+                         : attach_files(sandbox, place);
 }
 
 /* Where the path that was given leads through symbolic links, those that are in
@@ -125,12 +125,12 @@ static void mirror_links(struct rf_sandbox *sandbox, const char *name)
     }
 }
 
-static int attach_plan(struct rf_sandbox *sandbox, const struct rf_plan *plan, int owner_map)
+static int attach_plan(struct rf_sandbox *sandbox, const struct rf_plan *plan)
 {
     int r = 0;
     for (size_t i = 0; !r && i < plan->n; i++) {
         const struct rf_place *place = &plan->places[i];
-        r = attach_place(sandbox, place, owner_map);
+        r = attach_place(sandbox, place);
         if (r)
             rf_error_errno(&sandbox->error, r, "places: %s cannot be mounted", place->path);
         else if (strcmp(place->name, place->path) != 0)
@@ -142,24 +142,14 @@ static int attach_plan(struct rf_sandbox *sandbox, const struct rf_plan *plan, i
     return r;
 }
 
-static int owner_map_of(struct rf_sandbox *sandbox)
-{
-    if (!sandbox->shape.ids || sandbox->policy->owner == RF_NO_ID ||
-        sandbox->policy->owner == sandbox->uid)
-        return -1;
-    int map = rf_mount_owner_map(&sandbox->root, (unsigned)sandbox->policy->owner);
-    if (map < 0)
-        rf_sandbox_lose(sandbox, "owner");
-    return map;
-}
-
 int rf_step_places(struct rf_sandbox *sandbox)
 {
     struct rf_plan plan;
     int r = rf_plan_make(&plan, sandbox->policy, sandbox->base->imports, sandbox->base->n_imports,
                          &sandbox->error);
-    RF_AUTO(rf_closep) int owner_map = r ? -1 : owner_map_of(sandbox);
-    r = r ? r : attach_plan(sandbox, &plan, owner_map);
+    if (rf_sandbox_maps_owner(sandbox->policy) && sandbox->owner_map < 0)
+        rf_sandbox_lose(sandbox, "owner");
+    r = r ? r : attach_plan(sandbox, &plan);
     rf_plan_deinit(&plan);
     return r;
 }

@@ -54,11 +54,14 @@ const struct rf_step rf_steps[] = {
     /* --- the worker, on itself --- */
     /* While it may still raise what the client's limits lowered. */
     {"limits", RF_CONFINE, 0, 0, rf_step_limits, RF_FATAL | RF_ALWAYS},
+    /* While there is a power to do it with. */
+    {"bounds", RF_CONFINE, 0, 0, rf_step_drop_bounds, RF_FATAL},
     /* Root ends here; nothing goes on as root where this fails. */
     {"change_user", RF_CONFINE, 0, 0, rf_step_change_user, RF_FATAL},
     /* One below that which owns the mounts: powers gained in here would not reach them.
      * Before the filter, which refuses it. */
     {"own_user", RF_CONFINE, 0, 0, rf_step_own_user_namespace, RF_LAYER},
+    /* Those of the new namespace. */
     {"capabilities", RF_CONFINE, 0, 0, rf_step_drop_capabilities, RF_FATAL},
     /* Without powers, so that it may lower the score again in a checkpoint. */
     {"oom_score", RF_CONFINE, 0, 0, rf_step_oom, 0},
@@ -71,6 +74,8 @@ const struct rf_step rf_steps[] = {
 
     /* --- the keeper-to-be, before it becomes the small program --- */
     /* After the worker is confined: until then it may have to tell what failed. */
+    /* While there is a power to do it with. */
+    {"keeper_bounds", RF_KEEP, 0, 0, rf_step_drop_bounds, RF_FATAL},
     {"keeper_user", RF_KEEP, 0, 0, rf_step_change_user, RF_FATAL},
     {"keeper_capabilities", RF_KEEP, 0, 0, rf_step_drop_capabilities, RF_FATAL},
     {"keeper_no_new_privs", RF_KEEP, 0, RF_HAVE_NO_NEW_PRIVS, rf_step_no_new_privs, RF_FATAL},
@@ -118,13 +123,25 @@ const char *rf_sandbox_refuses(const struct rf_sandbox_policy *policy)
     return NULL;
 }
 
+bool rf_sandbox_maps_owner(const struct rf_sandbox_policy *policy)
+{
+    return policy->walls && policy->uid != RF_NO_ID && policy->owner != RF_NO_ID &&
+           policy->owner != policy->uid;
+}
+
+int rf_sandbox_owner_map(const struct rf_sandbox_policy *policy)
+{
+    return rf_mount_owner_map((unsigned)policy->owner, (unsigned)policy->uid,
+                              (unsigned)policy->gid);
+}
+
 /* --- one sandbox --- */
 
 void rf_sandbox_init(struct rf_sandbox *sandbox, struct rf_sandbox_base *base,
                      struct rf_sandbox_shape shape)
 {
     *sandbox = (struct rf_sandbox){.base = base, .shape = shape, .uid = geteuid(),
-                                   .gid = getegid(), .root.fd = -1};
+                                   .gid = getegid(), .root.fd = -1, .owner_map = -1};
 }
 
 void rf_sandbox_lose(struct rf_sandbox *sandbox, const char *layer)

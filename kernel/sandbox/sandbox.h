@@ -46,6 +46,7 @@ struct rf_sandbox {
     gid_t gid;
     int have; /* CLONE_NEW* and enum rf_sandbox_fact that hold */
     struct rf_mount_root root;
+    int owner_map; /* as of rf_sandbox_owner_map(); borrowed from the handing over on */
     char lost[RF_KEEPER_TEXT_MAX]; /* denied layers, comma-separated */
     struct rf_error error;         /* of the step that failed */
 };
@@ -59,6 +60,11 @@ struct rf_sandbox_shape rf_sandbox_shape_of(const struct rf_sandbox_policy *poli
 struct rf_sandbox_shape rf_sandbox_shape_guess(void);
 /* NULL, or why no kernel can be made with this policy by this user. */
 const char *rf_sandbox_refuses(const struct rf_sandbox_policy *policy);
+
+/* Are files of the policy's owner to appear as the kernel's? */
+bool rf_sandbox_maps_owner(const struct rf_sandbox_policy *policy);
+/* In the zygote, for sandbox->owner_map: a descriptor, or -errno. */
+int rf_sandbox_owner_map(const struct rf_sandbox_policy *policy);
 
 void rf_sandbox_init(struct rf_sandbox *sandbox, struct rf_sandbox_base *base,
                      struct rf_sandbox_shape shape);

@@ -25,6 +25,7 @@ int rf_step_map_ids(struct rf_sandbox *sandbox);
 int rf_step_loopback(struct rf_sandbox *sandbox);
 int rf_step_change_user(struct rf_sandbox *sandbox);
 int rf_step_own_user_namespace(struct rf_sandbox *sandbox);
+int rf_step_drop_bounds(struct rf_sandbox *sandbox);
 int rf_step_drop_capabilities(struct rf_sandbox *sandbox);
 int rf_step_no_new_privs(struct rf_sandbox *sandbox);
 int rf_write_file(const char *path, const char *text);
