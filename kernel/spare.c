@@ -272,8 +272,8 @@ static void apply(const struct rf_bytes *parts)
 }
 
 /* After the keeper-to-be's walls: this process's own.  What they lack, and an
- * error, goes to the keeper, who speaks for the sandbox.  When that one has become
- * the small program, which nobody can look into, it closes its end. */
+ * error, goes to the keeper, who speaks for the sandbox.  That one closes its end when
+ * it has become the small program, which nobody can look into. */
 static int confine(const struct rf_sandbox_policy *policy)
 {
     struct verdict verdict;
@@ -282,7 +282,7 @@ static int confine(const struct rf_sandbox_policy *policy)
     sandbox.lost[0] = '\0';
     int r = rf_sandbox_confine(&sandbox, policy);
     say(keeper_end, r, r ? sandbox.error.text : sandbox.lost);
-    if (!r && hear(keeper_end, &verdict))
+    if (!r && !rf_sandbox_is_screened(&sandbox) && hear(keeper_end, &verdict))
         r = -EPROTO;
     return r;
 }

@@ -11,8 +11,8 @@
  * nothing that runs in the sandbox.
  *
  * Usage: ringfence-keeper SOCKET_FD GENERATION WORKER_PID READY_FD LOST_LAYERS
- * READY_FD is closed when this process can be looked into by nobody; until then the
- * worker waits.
+ * READY_FD is closed when this process can be looked into by nobody; a worker without
+ * walls of its own against that waits for it.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -60,7 +60,7 @@ const struct rf_step rf_steps[] = {
     {"change_user", RF_CONFINE, 0, 0, rf_step_change_user, RF_FATAL},
     /* One below that which owns the mounts: powers gained in here would not reach them.
      * Before the filter, which refuses it. */
-    {"own_user", RF_CONFINE, 0, 0, rf_step_own_user_namespace, RF_LAYER},
+    {"own_user", RF_CONFINE, 0, RF_HAVE_SCREEN, rf_step_own_user_namespace, RF_LAYER},
     /* Those of the new namespace. */
     {"capabilities", RF_CONFINE, 0, 0, rf_step_drop_capabilities, RF_FATAL},
     /* Without powers, so that it may lower the score again in a checkpoint. */
@@ -68,7 +68,7 @@ const struct rf_step rf_steps[] = {
     /* Landlock and filters ask for it where there are no powers. */
     {"no_new_privs", RF_CONFINE, 0, RF_HAVE_NO_NEW_PRIVS, rf_step_no_new_privs, RF_FATAL},
     /* In the new root, whose folders it names. */
-    {"landlock", RF_CONFINE, RF_HAVE_NO_NEW_PRIVS, 0, rf_step_landlock, RF_LAYER},
+    {"landlock", RF_CONFINE, RF_HAVE_NO_NEW_PRIVS, RF_HAVE_SCREEN, rf_step_landlock, RF_LAYER},
     /* Last: it refuses most of what was called above. */
     {"seccomp", RF_CONFINE, RF_HAVE_NO_NEW_PRIVS, 0, rf_step_filter, RF_LAYER},
 
@@ -269,6 +269,11 @@ int rf_sandbox_finish(struct rf_sandbox *sandbox, const struct rf_sandbox_policy
                             "sandbox=auto does without",
                             sandbox->lost);
     return run_steps(sandbox, RF_FINISH);
+}
+
+bool rf_sandbox_is_screened(const struct rf_sandbox *sandbox)
+{
+    return !sandbox->shape.walls || sandbox->have & RF_HAVE_SCREEN;
 }
 
 int rf_sandbox_confine(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy)

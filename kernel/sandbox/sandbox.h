@@ -79,6 +79,9 @@ int rf_sandbox_finish(struct rf_sandbox *sandbox, const struct rf_sandbox_policy
 int rf_sandbox_confine(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy);
 int rf_sandbox_keep(struct rf_sandbox *sandbox);
 
+/* In a confined worker: is the keeper out of its sight, even one that can be traced? */
+bool rf_sandbox_is_screened(const struct rf_sandbox *sandbox);
+
 /* Adds a layer, or several with commas between, to what is lost. */
 void rf_sandbox_lose(struct rf_sandbox *sandbox, const char *layer);
 

@@ -13,7 +13,7 @@ enum rf_sandbox_fact { /* beside CLONE_NEW*, whose bits are higher */
     RF_HAVE_ROOT = 1 << 1,   /* a new root is being made, or is in place */
     RF_HAVE_PROC = 1 << 2,
     RF_HAVE_NO_NEW_PRIVS = 1 << 3,
-    RF_HAVE_OLD_USER = 1 << 4, /* root's ids are given up */
+    RF_HAVE_SCREEN = 1 << 4, /* no process outside of this one's own walls can be looked into */
 };
 
 /* Empty things in the new root, of which a copy lies over what is hidden. */
