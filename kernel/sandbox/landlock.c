@@ -89,6 +89,17 @@ static int allow_plan(struct rf_sandbox *sandbox, int ruleset, uint64_t handled)
     return r;
 }
 
+struct rules {
+    int ruleset;
+    uint64_t handled;
+};
+
+static int allow_etc(void *ctx, const char *path)
+{
+    const struct rules *to = ctx;
+    return allow(to->ruleset, to->handled, path, READ);
+}
+
 static int allow_system(struct rf_sandbox *sandbox, int ruleset, uint64_t handled)
 {
     static const struct {
@@ -100,11 +111,13 @@ static int allow_system(struct rf_sandbox *sandbox, int ruleset, uint64_t handle
         {"/dev/shm", ~0ull},
         {"/dev", READ | WRITE_FILE | TRUNCATE | IOCTL_DEV},
         {"/proc", READ | WRITE_FILE | TRUNCATE},
-        {"/etc", READ},
     };
     int r = 0;
+    struct rules to = {ruleset, handled};
     if (sandbox->have & RF_HAVE_ROOT)
-        r = allow(ruleset, handled, "/", READ);
+        r = allow(ruleset, handled, "/", READ); /* there is nothing in it to keep from */
+    else
+        r = rf_each_etc(allow_etc, &to);
     for (size_t i = 0; !r && rf_system_folders[i]; i++)
         r = allow(ruleset, handled, rf_system_folders[i], READ);
     for (size_t i = 0; !r && i < sizeof(rules) / sizeof(*rules); i++)

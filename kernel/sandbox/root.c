@@ -1,7 +1,6 @@
 /* Steps: the new root as far as it is the same for every kernel of a zygote. */
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -13,18 +12,6 @@
 
 #define COUNT(table) (sizeof(table) / sizeof(*(table)))
 #define READ_ONLY (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-
-/* What of /etc programs need to work and says nothing of this machine's secrets. */
-static const char *const etc[] = {
-    "/etc/passwd",        "/etc/group",        "/etc/hosts",        "/etc/resolv.conf",
-    "/etc/nsswitch.conf", "/etc/host.conf",    "/etc/gai.conf",     "/etc/protocols",
-    "/etc/services",      "/etc/localtime",    "/etc/timezone",     "/etc/ld.so.cache",
-    "/etc/ld.so.conf",    "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/ca-certificates", "/etc/ca-certificates.conf",
-    "/etc/fonts",         "/etc/matplotlibrc", "/etc/ipython",
-    "/etc/mime.types",    "/etc/magic",        "/etc/os-release",   "/etc/debian_version",
-    "/etc/locale.alias",  "/etc/inputrc",      "/etc/shells",       "/etc/login.defs",
-};
 
 /* What libraries read to learn of processors and memory nodes. */
 static const char *const sys[] = {"/sys/devices/system/cpu", "/sys/devices/system/node",
@@ -109,16 +96,9 @@ static int attach_system_folder(struct rf_sandbox *sandbox, const char *path)
     return symlinkat(target, sandbox->root.fd, path + 1) ? -errno : 0;
 }
 
-/* One folder for each version of Python. */
-static int attach_python_etc(struct rf_sandbox *sandbox)
+static int attach_etc(void *sandbox, const char *path)
 {
-    glob_t found = {0};
-    int r = 0;
-    if (!glob("/etc/python3*", 0, NULL, &found))
-        r = attach_all(sandbox, (const char *const *)found.gl_pathv, found.gl_pathc,
-                       READ_ONLY | MOUNT_ATTR_NOEXEC);
-    globfree(&found);
-    return r;
+    return attach_copy(sandbox, path, READ_ONLY | MOUNT_ATTR_NOEXEC);
 }
 
 int rf_step_system(struct rf_sandbox *sandbox)
@@ -126,8 +106,7 @@ int rf_step_system(struct rf_sandbox *sandbox)
     int r = 0;
     for (size_t i = 0; !r && rf_system_folders[i]; i++)
         r = attach_system_folder(sandbox, rf_system_folders[i]);
-    r = r ? r : attach_all(sandbox, etc, COUNT(etc), READ_ONLY | MOUNT_ATTR_NOEXEC);
-    r = r ? r : attach_python_etc(sandbox);
+    r = r ? r : rf_each_etc(attach_etc, sandbox);
     return r ? r : attach_all(sandbox, sys, COUNT(sys), READ_ONLY | MOUNT_ATTR_NOEXEC);
 }
 

@@ -41,6 +41,9 @@ int rf_step_proc(struct rf_sandbox *sandbox);
 int rf_step_outer_proc(struct rf_sandbox *sandbox);
 int rf_step_mask_proc(struct rf_sandbox *sandbox);
 
+/* etc.c: takes each path of /etc that a sandbox has, there or not, until one fails. */
+int rf_each_etc(int (*take)(void *ctx, const char *path), void *ctx);
+
 /* places.c */
 int rf_step_memory(struct rf_sandbox *sandbox);
 int rf_step_places(struct rf_sandbox *sandbox);
