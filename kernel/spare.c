@@ -27,7 +27,7 @@ static struct rf_sandbox sandbox;
 /* What keeper-to-be and worker-to-be tell each other: how it went so far. */
 struct verdict {
     int code;
-    char text[RF_KEEPER_TEXT_MAX]; /* of an error; from the worker also what it lost */
+    char text[RF_KEEPER_TEXT_MAX]; /* of an error; a note from the keeper, what it lost from the worker */
 };
 
 void rf_spawn_deinit(struct rf_spawn *spawn)
@@ -131,7 +131,7 @@ static int close_walls(const struct order *order, int to_worker)
 {
     struct verdict verdict;
     int r = rf_sandbox_finish(&sandbox, &order->policy);
-    say(to_worker, r, "");
+    say(to_worker, r, sandbox.note);
     if (r)
         return r;
     if (!hear(to_worker, &verdict))
@@ -279,6 +279,8 @@ static int confine(const struct rf_sandbox_policy *policy)
     struct verdict verdict;
     if (!hear(keeper_end, &verdict) || verdict.code)
         return -ESHUTDOWN;
+    if (verdict.text[0])
+        dprintf(2, "ringfence: %s\n", verdict.text);
     sandbox.lost[0] = '\0';
     int r = rf_sandbox_confine(&sandbox, policy);
     say(keeper_end, r, r ? sandbox.error.text : sandbox.lost);

@@ -25,7 +25,7 @@
 #endif
 
 struct rf_filters {
-    struct sock_fprog calls, arguments, keeper; /* code owned */
+    struct sock_fprog calls, arguments, internet, keeper; /* code owned */
 };
 
 #define REFUSE SCMP_ACT_ERRNO(EPERM)
@@ -122,6 +122,17 @@ static int add_arguments(scmp_filter_ctx filter)
     return r;
 }
 
+/* Where the machine denies a network of one's own, and the profile its. */
+static int add_internet(scmp_filter_ctx filter)
+{
+    static const int families[] = {AF_INET, AF_INET6};
+    int r = 0;
+    for (size_t i = 0; !r && i < 2; i++)
+        r = seccomp_rule_add(filter, NO_FAMILY, SCMP_SYS(socket), 1,
+                             SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+    return r;
+}
+
 static int add_keeper(scmp_filter_ctx filter)
 {
     return add_names(filter, rf_calls_keeper, SCMP_ACT_ALLOW);
@@ -162,6 +173,7 @@ struct rf_filters *rf_filters_new(int *ret_code)
     struct rf_filters *filters = calloc(1, sizeof(*filters));
     int r = filters ? compile(UNKNOWN, add_calls, &filters->calls) : -ENOMEM;
     r = r ? r : compile(SCMP_ACT_ALLOW, add_arguments, &filters->arguments);
+    r = r ? r : compile(SCMP_ACT_ALLOW, add_internet, &filters->internet);
     r = r ? r : compile(REFUSE, add_keeper, &filters->keeper);
     *ret_code = r;
     return r ? rf_filters_free(filters) : filters;
@@ -172,6 +184,7 @@ struct rf_filters *rf_filters_free(struct rf_filters *filters)
     if (filters) {
         free(filters->calls.filter);
         free(filters->arguments.filter);
+        free(filters->internet.filter);
         free(filters->keeper.filter);
         free(filters);
     }
@@ -183,9 +196,10 @@ static int load(const struct sock_fprog *program)
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) ? -errno : 0;
 }
 
-int rf_filters_load_worker(const struct rf_filters *filters)
+int rf_filters_load_worker(const struct rf_filters *filters, bool internet)
 {
-    int r = load(&filters->arguments); /* the other one would refuse nothing of this */
+    int r = internet ? 0 : load(&filters->internet);
+    r = r ? r : load(&filters->arguments);
     return r ? r : load(&filters->calls);
 }
 
@@ -196,7 +210,10 @@ int rf_filters_load_keeper(const struct rf_filters *filters)
 
 int rf_step_filter(struct rf_sandbox *sandbox)
 {
-    return sandbox->base->filters ? rf_filters_load_worker(sandbox->base->filters) : -EINVAL;
+    bool internet = sandbox->policy->network == RF_NETWORK_HOST || sandbox->have & CLONE_NEWNET;
+    if (!sandbox->base->filters)
+        return -EINVAL;
+    return rf_filters_load_worker(sandbox->base->filters, internet);
 }
 
 int rf_step_keeper_filter(struct rf_sandbox *sandbox)

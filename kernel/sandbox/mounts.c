@@ -97,21 +97,35 @@ static int make_in(const struct rf_mount_root *root, int dir, const char *name, 
     return r == -EEXIST ? 0 : r;
 }
 
-static int make_below(const struct rf_mount_root *root, const char *path, bool file)
+static int make_below(const struct rf_mount_root *root, const char *path, bool file);
+
+/* The folder that `path` lies in, made if it is missing, and the path's last part. */
+static int open_parent(const struct rf_mount_root *root, const char *path, const char **ret_name)
 {
     char parent[PATH_MAX];
-    const char *name = strrchr(path, '/') + 1;
-    size_t len = (size_t)(name - path) - 1;
+    *ret_name = strrchr(path, '/') + 1;
+    size_t len = (size_t)(*ret_name - path) - 1;
     if (snprintf(parent, sizeof(parent), "%.*s", len ? (int)len : 1, path) >= PATH_MAX)
         return -ENAMETOOLONG;
-    RF_AUTO(rf_closep) int dir = open_below(root, parent);
-    if (dir == -ENOENT) {
-        int r = make_below(root, parent, false);
-        if (r)
-            return r;
-        dir = open_below(root, parent);
-    }
+    int dir = open_below(root, parent);
+    if (dir != -ENOENT)
+        return dir;
+    int r = make_below(root, parent, false);
+    return r ? r : open_below(root, parent);
+}
+
+static int make_below(const struct rf_mount_root *root, const char *path, bool file)
+{
+    const char *name;
+    RF_AUTO(rf_closep) int dir = open_parent(root, path, &name);
     return dir < 0 ? dir : make_in(root, dir, name, file);
+}
+
+int rf_mount_make_link(const struct rf_mount_root *root, const char *path, const char *target)
+{
+    const char *name;
+    RF_AUTO(rf_closep) int dir = open_parent(root, path, &name);
+    return dir < 0 ? dir : symlinkat(target, dir, name) ? -errno : 0;
 }
 
 int rf_mount_make_folder(const struct rf_mount_root *root, const char *path)

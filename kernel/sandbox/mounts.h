@@ -36,6 +36,8 @@ struct rf_mount_root {
 int rf_mount_attach(int mount, const struct rf_mount_root *root, const char *path, bool file);
 /* Makes what is missing of the folder `path` below `root`. */
 int rf_mount_make_folder(const struct rf_mount_root *root, const char *path);
+/* Makes a symbolic link there. */
+int rf_mount_make_link(const struct rf_mount_root *root, const char *path, const char *target);
 /* Adds attributes to what is mounted at `path` below `root`, this mount alone. */
 int rf_mount_restrict(const struct rf_mount_root *root, const char *path, uint64_t attributes);
 

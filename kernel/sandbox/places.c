@@ -14,6 +14,7 @@
 #define READ_ONLY (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 #define READ_WRITE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 #define MASK_SIZE "64k"
+#define LINKS_MAX 16
 
 /* --- folders in memory --- */
 
@@ -100,27 +101,40 @@ static int attach_place(struct rf_sandbox *sandbox, const struct rf_place *place
                          : attach_files(sandbox, place);
 }
 
+/* The length of the shortest part of `path` that is a symbolic link of the machine,
+ * with what it says; 0: there is none. */
+static size_t find_link(const char *path, char target[PATH_MAX])
+{
+    char at[PATH_MAX];
+    for (size_t len = 1; path[len - 1]; len++) {
+        len += strcspn(path + len, "/");
+        snprintf(at, sizeof(at), "%.*s", (int)len, path);
+        ssize_t n = readlink(at, target, PATH_MAX - 1);
+        target[n > 0 ? n : 0] = '\0';
+        if (n > 0 || !path[len])
+            return n > 0 ? len : 0;
+    }
+    return 0;
+}
+
 /* Where the path that was given leads through symbolic links, those that are in
  * none of the mounts are made in the new root, so that the name works inside. */
 static void mirror_links(struct rf_sandbox *sandbox, const char *name)
 {
-    char at[PATH_MAX], target[PATH_MAX], parent[PATH_MAX];
-    for (const char *end = strchr(name + 1, '/');; end = strchr(end + 1, '/')) {
-        size_t len = end ? (size_t)(end - name) : strlen(name);
-        if (len >= sizeof(at))
+    char path[PATH_MAX], target[PATH_MAX], next[2 * PATH_MAX];
+    snprintf(path, sizeof(path), "%s", name);
+    for (int links = 0; links < LINKS_MAX; links++) {
+        size_t len = find_link(path, target);
+        if (!len || strstr(target, "..") || rf_path_is_system(path))
             return;
-        memcpy(at, name, len);
-        at[len] = '\0';
-        ssize_t n = readlink(at, target, sizeof(target) - 1);
-        if (n > 0 && !rf_path_is_system(at)) {
-            target[n] = '\0';
-            char *slash = strrchr(at, '/');
-            snprintf(parent, sizeof(parent), "%.*s", slash > at ? (int)(slash - at) : 1, at);
-            if (!rf_mount_make_folder(&sandbox->root, parent))
-                (void)!symlinkat(target, sandbox->root.fd, at + 1); /* there already, or covered */
-            return;
-        }
-        if (!end)
+        size_t parent = len;
+        while (path[parent - 1] != '/')
+            parent--;
+        snprintf(next, sizeof(next), "%.*s%s%s", target[0] == '/' ? 0 : (int)parent, path, target,
+                 path + len);
+        path[len] = '\0';
+        (void)rf_mount_make_link(&sandbox->root, path, target); /* it may be there, or covered */
+        if (snprintf(path, sizeof(path), "%.*s", PATH_MAX - 1, next) >= PATH_MAX - 1)
             return;
     }
 }
@@ -150,6 +164,10 @@ int rf_step_places(struct rf_sandbox *sandbox)
     if (rf_sandbox_maps_owner(sandbox->policy) && sandbox->owner_map < 0)
         rf_sandbox_lose(sandbox, "owner");
     r = r ? r : attach_plan(sandbox, &plan);
+    if (!r && plan.held)
+        snprintf(sandbox->note, sizeof(sandbox->note),
+                 "%.200s is read-only in here, since this interpreter imports from %.200s", plan.held,
+                 plan.held_by);
     rf_plan_deinit(&plan);
     return r;
 }

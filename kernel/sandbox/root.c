@@ -57,9 +57,12 @@ int rf_step_new_root(struct rf_sandbox *sandbox)
 {
     static const struct rf_mount_option options[] = {
         {"mode", "0755"}, {"size", "4m"}, {"nr_inodes", "4096"}, {NULL, NULL}};
-    RF_AUTO(rf_closep) int root =
-        rf_mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    struct mount_attr change = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+    RF_AUTO(rf_closep) int root = rf_mount_new("tmpfs", options, 0);
     int r = root < 0 ? root : make_folders(root);
+    /* Asked for here, since without it (before Linux 5.12) no step below can be done. */
+    if (!r && mount_setattr(root, "", AT_EMPTY_PATH, &change, sizeof(change)))
+        r = -errno;
     if (!r && move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH))
         r = -errno;
     if (!r)

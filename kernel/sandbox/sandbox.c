@@ -52,7 +52,7 @@ const struct rf_step rf_steps[] = {
     {"pivot_root", RF_FINISH, NEW_ROOT, 0, rf_step_pivot, RF_FATAL},
 
     /* --- the worker, on itself --- */
-    /* While it may still raise what the client's limits lowered. */
+    /* Lowers what the client's limits left; the one step that trusted code has, too. */
     {"limits", RF_CONFINE, 0, 0, rf_step_limits, RF_FATAL | RF_ALWAYS},
     /* While there is a power to do it with. */
     {"bounds", RF_CONFINE, 0, 0, rf_step_drop_bounds, RF_FATAL},
@@ -73,8 +73,8 @@ const struct rf_step rf_steps[] = {
     {"seccomp", RF_CONFINE, RF_HAVE_NO_NEW_PRIVS, 0, rf_step_filter, RF_LAYER},
 
     /* --- the keeper-to-be, before it becomes the small program --- */
-    /* After the worker is confined: until then it may have to tell what failed. */
-    /* While there is a power to do it with. */
+    /* After the worker is confined: until then it may have to tell what failed.  While
+     * there is a power to do it with. */
     {"keeper_bounds", RF_KEEP, 0, 0, rf_step_drop_bounds, RF_FATAL},
     {"keeper_user", RF_KEEP, 0, 0, rf_step_change_user, RF_FATAL},
     {"keeper_capabilities", RF_KEEP, 0, 0, rf_step_drop_capabilities, RF_FATAL},

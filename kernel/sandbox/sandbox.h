@@ -48,6 +48,7 @@ struct rf_sandbox {
     struct rf_mount_root root;
     int owner_map; /* as of rf_sandbox_owner_map(); borrowed from the handing over on */
     char lost[RF_KEEPER_TEXT_MAX]; /* denied layers, comma-separated */
+    char note[RF_KEEPER_TEXT_MAX]; /* what the user has to know of; "" for nothing */
     struct rf_error error;         /* of the step that failed */
 };
 

@@ -33,7 +33,7 @@ static int make_call(const struct call *call, bool keeper)
     if (!pid) {
         const long *a = call->arguments;
         int r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        r = r ? r : keeper ? rf_filters_load_keeper(filters) : rf_filters_load_worker(filters);
+        r = r ? r : keeper ? rf_filters_load_keeper(filters) : rf_filters_load_worker(filters, true);
         if (r)
             _exit(255);
         long result = syscall(call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
@@ -184,7 +184,7 @@ static void test_other_abis(void **state)
     check_calls(&x32_ptrace, 1, false);
     pid_t pid = fork();
     if (!pid) {
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || rf_filters_load_worker(filters))
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || rf_filters_load_worker(filters, true))
             _exit(255);
         _exit(call_i386());
     }
@@ -196,6 +196,25 @@ static void test_other_abis(void **state)
         fail_msg("int $0x80: wait status %#x", (unsigned)status);
 }
 #endif
+
+static void test_no_internet(void **state)
+{
+    static const int families[] = {AF_INET, AF_INET6};
+    for (size_t i = 0; i < COUNT_OF(families); i++) {
+        pid_t pid = fork();
+        if (!pid) {
+            if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || rf_filters_load_worker(filters, false))
+                _exit(255);
+            if (socket(AF_UNIX, SOCK_STREAM, 0) < 0)
+                _exit(254);
+            _exit(socket(families[i], SOCK_STREAM, 0) < 0 ? errno : 0);
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), EAFNOSUPPORT);
+    }
+}
 
 static void test_keeper(void **state)
 {
@@ -224,6 +243,7 @@ int main(void)
 #if defined(__x86_64__)
         cmocka_unit_test(test_other_abis),
 #endif
+        cmocka_unit_test(test_no_internet),
         cmocka_unit_test(test_keeper),
     };
     int r;

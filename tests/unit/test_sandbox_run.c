@@ -154,6 +154,20 @@ static void test_masks(void **state)
     check_output(got, "refused\nrefused\noldnumbersrefused\n");
 }
 
+/* As with /home on another disk: the name that the user knows works inside. */
+static void test_names_through_links(void **state)
+{
+    char text[512], command[512];
+    assert_int_equal(symlink(in("home"), in("link")), 0);
+    assert_int_equal(symlink("link/work", in("second")), 0);
+    snprintf(text, sizeof(text), "workspace=%s", in("second"));
+    snprintf(command, sizeof(command), "cat %s/file %s/file; readlink %s", in("second"),
+             in("home/work"), in("link"));
+    char want[200];
+    snprintf(want, sizeof(want), "oldold%s\n", in("home"));
+    check_output(run(text, NULL, command), want);
+}
+
 static void test_no_workspace(void **state)
 {
     const char *got = run("disk=1048576\ninodes=100", NULL,
@@ -380,6 +394,7 @@ int main(void)
         BOX_TEST(test_imports_lie_over_the_workspace),
         BOX_TEST(test_a_workspace_in_what_is_imported_is_read_only),
         BOX_TEST(test_masks),
+        BOX_TEST(test_names_through_links),
         cmocka_unit_test(test_no_workspace),
         cmocka_unit_test(test_network_off),
         cmocka_unit_test(test_who_it_is),
