@@ -35,18 +35,16 @@ struct rf_filters {
 
 /* Arguments that are refused.  Numbers that the machine takes as int are compared
  * as 64 bits where what is above 32 makes them larger than all that is allowed. */
-#define CLONE_REFUSED(flag) \
-    {SCMP_SYS(clone), REFUSE, 1, {SCMP_CMP(0, SCMP_CMP_MASKED_EQ, (flag), (flag))}}
-#define IOCTL_REFUSED(number) \
-    {SCMP_SYS(ioctl), REFUSE, 1, {SCMP_CMP(1, SCMP_CMP_MASKED_EQ, LOW, (number))}}
+#define IS(argument, operator, value) {argument, operator, value, 0}
+#define HAS(argument, mask, value) {argument, SCMP_CMP_MASKED_EQ, mask, value}
+#define CLONE_REFUSED(flag) {SCMP_SYS(clone), REFUSE, 1, {HAS(0, flag, flag)}}
+#define IOCTL_REFUSED(number) {SCMP_SYS(ioctl), REFUSE, 1, {HAS(1, LOW, number)}}
 #define FAMILY_REFUSED(call, operator, family) \
-    {SCMP_SYS(call), NO_FAMILY, 1, {SCMP_CMP(0, operator, (family))}}
+    {SCMP_SYS(call), NO_FAMILY, 1, {IS(0, operator, family)}}
 #define TYPE_REFUSED(family, type) \
-    {SCMP_SYS(socket), REFUSE, 2, \
-     {SCMP_CMP(0, SCMP_CMP_EQ, (family)), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, 0xf, (type))}}
+    {SCMP_SYS(socket), REFUSE, 2, {IS(0, SCMP_CMP_EQ, family), HAS(1, 0xf, type)}}
 #define PROTOCOL_REFUSED(family, operator, protocol) \
-    {SCMP_SYS(socket), REFUSE, 2, \
-     {SCMP_CMP(0, SCMP_CMP_EQ, (family)), SCMP_CMP(2, operator, (protocol))}}
+    {SCMP_SYS(socket), REFUSE, 2, {IS(0, SCMP_CMP_EQ, family), IS(2, operator, protocol)}}
 /* AF_INET*: streams and datagrams of TCP, UDP and ICMP. */
 #define INTERNET_RULES(family) \
     TYPE_REFUSED(family, 0), TYPE_REFUSED(family, SOCK_RAW), TYPE_REFUSED(family, SOCK_RDM), \
@@ -108,7 +106,7 @@ static int add_calls(scmp_filter_ctx filter)
     static const unsigned personalities[] = {0, LOW}; /* Linux, and the question which it is */
     for (size_t i = 0; !r && i < 2; i++)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
-                             SCMP_CMP(0, SCMP_CMP_EQ, personalities[i]));
+                             (struct scmp_arg_cmp)IS(0, SCMP_CMP_EQ, personalities[i]));
     return r;
 }
 
@@ -129,7 +127,7 @@ static int add_internet(scmp_filter_ctx filter)
     int r = 0;
     for (size_t i = 0; !r && i < 2; i++)
         r = seccomp_rule_add(filter, NO_FAMILY, SCMP_SYS(socket), 1,
-                             SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+                             (struct scmp_arg_cmp)IS(0, SCMP_CMP_EQ, (scmp_datum_t)families[i]));
     return r;
 }
 

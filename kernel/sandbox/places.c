@@ -56,7 +56,7 @@ static int attach_mask(struct rf_sandbox *sandbox, const struct rf_place *place)
     if (place->parent) /* other places will stand in it; it is frozen after them */
         return rf_mount_attach(rf_mount_new("tmpfs", options, READ_WRITE), &sandbox->root,
                                place->path, false);
-    int tree = open_tree(sandbox->root.fd, (file ? RF_EMPTY_FILE : RF_EMPTY_FOLDER) + 1,
+    int tree = open_tree(sandbox->root.fd, file ? RF_EMPTY_FILE : RF_EMPTY_FOLDER,
                          OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (tree < 0)
         return -errno;

@@ -30,7 +30,7 @@ static const struct {
 };
 
 static const char *const folders[] = {"usr", "etc", "dev", "dev/pts", "dev/shm", "proc", "sys",
-                                      "tmp", "run", "var", "var/tmp", "home", RF_EMPTY_FOLDER + 1};
+                                      "tmp", "run", "var", "var/tmp", "home", RF_EMPTY_FOLDER};
 
 int rf_step_private_mounts(struct rf_sandbox *sandbox)
 {
@@ -43,12 +43,12 @@ static int make_folders(int root)
     for (size_t i = 0; i < COUNT(folders); i++)
         if (mkdirat(root, folders[i], 0755))
             return -errno;
-    if (fchmodat(root, RF_EMPTY_FOLDER + 1, 0555, 0))
+    if (fchmodat(root, RF_EMPTY_FOLDER, 0555, 0))
         return -errno;
     for (size_t i = 0; i < COUNT(links); i++)
         if (symlinkat(links[i].target, root, links[i].path))
             return -errno;
-    return mknodat(root, RF_EMPTY_FILE + 1, S_IFREG | 0444, 0) ? -errno : 0;
+    return mknodat(root, RF_EMPTY_FILE, S_IFREG | 0444, 0) ? -errno : 0;
 }
 
 /* It lies over the old one, which stays the root of this process: paths mean the
@@ -159,9 +159,9 @@ static const struct {
 
 /* What lies over a part is a copy out of the new root, whose paths are not the
  * process's yet. */
-static int copy_inside(struct rf_sandbox *sandbox, const char *path, uint64_t attributes)
+static int copy_inside(struct rf_sandbox *sandbox, const char *name, uint64_t attributes)
 {
-    int tree = open_tree(sandbox->root.fd, path + 1,
+    int tree = open_tree(sandbox->root.fd, name,
                          OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW);
     if (tree < 0)
         return -errno;
@@ -179,7 +179,7 @@ static int close_part(struct rf_sandbox *sandbox, const char *path, bool hide)
     if (fstatat(sandbox->root.fd, path + 1, &st, AT_SYMLINK_NOFOLLOW))
         return errno == ENOENT || errno == EACCES ? 0 : -errno;
     bool file = !S_ISDIR(st.st_mode);
-    const char *over = !hide ? path : file ? RF_EMPTY_FILE : RF_EMPTY_FOLDER;
+    const char *over = !hide ? path + 1 : file ? RF_EMPTY_FILE : RF_EMPTY_FOLDER;
     int tree = copy_inside(sandbox, over, READ_ONLY | MOUNT_ATTR_NOEXEC);
     return rf_mount_attach(tree, &sandbox->root, path, file);
 }

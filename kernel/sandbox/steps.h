@@ -16,9 +16,9 @@ enum rf_sandbox_fact { /* beside CLONE_NEW*, whose bits are higher */
     RF_HAVE_SCREEN = 1 << 4, /* no process outside of this one's own walls can be looked into */
 };
 
-/* Empty things in the new root, of which a copy lies over what is hidden. */
-#define RF_EMPTY_FOLDER "/.empty"
-#define RF_EMPTY_FILE "/.none"
+/* Names of empty things in the new root, of which a copy lies over what is hidden. */
+#define RF_EMPTY_FOLDER ".empty"
+#define RF_EMPTY_FILE ".none"
 
 /* ids.c */
 int rf_step_map_ids(struct rf_sandbox *sandbox);

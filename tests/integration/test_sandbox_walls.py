@@ -501,6 +501,20 @@ def test_a_user_site_that_is_not_there_cannot_be_made(kernel_name):
         zygote("stop", env=env)
 
 
+def test_a_workspace_that_is_imported_from_is_read_only(kernel_name, own_runtime):
+    folder = new_folder("imported")
+    with open(os.path.join(folder, "mine.py"), "w", encoding="ascii") as file:
+        file.write("x = 41")
+    kernel = Kernel(kernel_name, env={**own_runtime, "PYTHONPATH": folder}, cwd=folder)
+    try:
+        kernel.run(PRELUDE)
+        assert kernel.value("__import__('mine').x") == 41
+        assert kernel.value("told(write, 'sitecustomize.py')") == "EROFS"
+    finally:
+        kernel.stop()
+        zygote("stop", env=own_runtime)
+
+
 # -- what is left ---------------------------------------------------------------------------
 
 
@@ -559,14 +573,14 @@ def deny_calls():
         os._exit(9)
 
 
-def test_where_namespaces_are_denied_the_kernel_says_so(own_runtime):
-    """Filters and Landlock hold without them."""
+def run_denied(command, env, cell, **how):
+    """What a cell prints in a kernel that `command` starts on such a machine, and its log."""
     path = os.path.join(new_folder(), "kernel.json")
     folder = tempfile.mkdtemp(prefix="rf", dir="/var/tmp")  # root's kernel is another user here
     os.chmod(folder, 0o777)
     with open(os.path.join(new_folder(), "log"), "w+", encoding="utf-8") as log:
-        child = subprocess.Popen(kernel_argv("ringfence", path), env=own_runtime, cwd=folder,
-                                 preexec_fn=deny_calls, stderr=log)
+        child = subprocess.Popen([*command, *kernel_argv("ringfence", path)], env=env, cwd=folder,
+                                 stderr=log, **how)
         try:
             wait_until(lambda: os.path.exists(path) or child.poll() is not None)
             kc = BlockingKernelClient(connection_file=path)
@@ -575,19 +589,42 @@ def test_where_namespaces_are_denied_the_kernel_says_so(own_runtime):
             client = Client(kc)
             kc.wait_for_ready(timeout=60)
             client.run(PRELUDE)
-            evil = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, "evil")
-            cell = client.run("print([call(272, 0x10000000), told(read, '/etc/shadow'), "
-                              f"told(write, {evil!r}), told(write, '/usr/evil'), told(write, 'here')])")
-            found = ast.literal_eval(cell.stdout)
-            assert set(found[:4]) <= {"EPERM", "EACCES"} and found[4] == "written", found
-            log.seek(0)
-            text = log.read()
-            assert "denies layers" in text and "pid,mount" in text and "root" in text, text
-        finally:
+            found = client.run(cell)
+            assert found.status == "ok", found.error
             kc.shutdown()
             client.close()
-            child.wait(20)
+            assert child.wait(20) == 0
+        finally:
+            child.kill()
             shutil.rmtree(folder)
+        log.seek(0)
+        return ast.literal_eval(found.stdout), log.read()
+
+
+def attempt():
+    """A cell that tries what Landlock and the filter refuse also without namespaces."""
+    evil = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, "evil")
+    return ("print([call(272, 0x10000000), told(read, '/etc/shadow'), "
+            f"told(write, {evil!r}), told(write, '/usr/evil'), told(write, 'here')])")
+
+
+def test_where_namespaces_are_denied_the_kernel_says_so(own_runtime):
+    found, log = run_denied([], own_runtime, attempt(), preexec_fn=deny_calls)
+    assert set(found[:4]) <= {"EPERM", "EACCES"} and found[4] == "written", found
+    assert "denies layers" in log and "pid,mount" in log and "root" in log, log
+
+
+def test_where_no_user_namespace_is_left_the_kernel_says_so(own_runtime):
+    if not os.getuid():
+        pytest.skip("absent layer: root needs no user namespace")
+    limit = "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all " \
+        "--ambient-caps=-all -- \"$@\""
+    wrapper = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", limit, "sh"]
+    if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("absent layer: this machine makes no user namespace, or cannot limit them")
+    found, log = run_denied(wrapper, own_runtime, attempt())
+    assert set(found[:4]) <= {"EPERM", "EACCES"} and found[4] == "written", found
+    assert "denies layers" in log and "user,pid,mount" in log, log
 
 
 def test_the_probe_tells_each_step():
