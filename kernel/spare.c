@@ -289,19 +289,27 @@ static int confine(const struct rf_sandbox_policy *policy)
     return r;
 }
 
+/* Number 0 is taken before the install, which gives out low numbers, and once more
+ * when /dev is the sandbox's own. */
+static int null_input(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int r = null < 0 || dup2(null, 0) < 0 ? -errno : 0;
+    if (null > 0)
+        close(null);
+    return r;
+}
+
 /* Takes the descriptors over and closes the walls. */
 static int settle(const struct rf_frame *request)
 {
     struct rf_sandbox_policy policy;
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || dup2(null, 0) < 0)
-        return -errno;
-    if (null > 0) /* before the install, which gives out low numbers */
-        close(null);
-    int r = rf_worker_install(request->fds, request->request_id);
+    int r = null_input();
+    r = r ? r : rf_worker_install(request->fds, request->request_id);
     r = r ? r : rf_rlimits_apply(request->parts[RF_SPAWN_RLIMITS], false);
     r = r ? r : rf_sandbox_policy_decode(request->parts[RF_SPAWN_POLICY], &policy, NULL);
     r = r ? r : confine(&policy);
+    r = r ? r : null_input();
     close(keeper_end);
     if (!r)
         apply(request->parts);

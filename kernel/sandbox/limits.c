@@ -1,9 +1,16 @@
 /* Steps: limits that a process sets for itself and hands on to its children. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include "common/cleanup.h"
 #include "kernel/sandbox/steps.h"
+
+#define OOM_SCORE "/proc/self/oom_score_adj"
+#define OOM_MOST 1000
 
 /* Never above what is allowed already. */
 static int limit(int resource, uint64_t most)
@@ -39,11 +46,25 @@ int rf_step_limits(struct rf_sandbox *sandbox)
     return r;
 }
 
+/* The client's own score stays the least. */
+static int oom_base(void)
+{
+    static int base;
+    static bool known;
+    char text[16] = "";
+    RF_AUTO(rf_closep) int fd = known ? -1 : open(OOM_SCORE, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
+        base = (int)strtol(text, NULL, 10);
+    known = true;
+    return base;
+}
+
 void rf_sandbox_oom(enum rf_oom score)
 {
     char text[16];
-    snprintf(text, sizeof(text), "%d", (int)score);
-    (void)rf_write_file("/proc/self/oom_score_adj", text);
+    int base = oom_base();
+    snprintf(text, sizeof(text), "%d", base + (OOM_MOST - base) * (int)score / OOM_MOST);
+    (void)rf_write_file(OOM_SCORE, text);
 }
 
 int rf_step_oom(struct rf_sandbox *sandbox)

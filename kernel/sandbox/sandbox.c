@@ -52,7 +52,7 @@ const struct rf_step rf_steps[] = {
     {"pivot_root", RF_FINISH, NEW_ROOT, 0, rf_step_pivot, RF_FATAL},
 
     /* --- the worker, on itself --- */
-    /* Lowers what the client's limits left; the one step that trusted code has, too. */
+    /* Lowers what the client's limits left.  This and the score trusted code has, too. */
     {"limits", RF_CONFINE, 0, 0, rf_step_limits, RF_FATAL | RF_ALWAYS},
     /* While there is a power to do it with. */
     {"bounds", RF_CONFINE, 0, 0, rf_step_drop_bounds, RF_FATAL},
@@ -64,7 +64,7 @@ const struct rf_step rf_steps[] = {
     /* Those of the new namespace. */
     {"capabilities", RF_CONFINE, 0, 0, rf_step_drop_capabilities, RF_FATAL},
     /* Without powers, so that it may lower the score again in a checkpoint. */
-    {"oom_score", RF_CONFINE, 0, 0, rf_step_oom, 0},
+    {"oom_score", RF_CONFINE, 0, 0, rf_step_oom, RF_ALWAYS},
     /* Landlock and filters ask for it where there are no powers. */
     {"no_new_privs", RF_CONFINE, 0, RF_HAVE_NO_NEW_PRIVS, rf_step_no_new_privs, RF_FATAL},
     /* In the new root, whose folders it names. */

@@ -91,7 +91,8 @@ void rf_sandbox_lose(struct rf_sandbox *sandbox, const char *layer);
 int rf_sandbox_probe(FILE *to);
 
 /* How likely the machine is to end this process when memory is short: a worker
- * before a checkpoint, and both before a keeper. */
+ * before a checkpoint, and both before a keeper, which keeps the client's score.
+ * Thousandths of the way from that to the most. */
 enum rf_oom { RF_OOM_CHECKPOINT = 400, RF_OOM_WORKER = 800 };
 void rf_sandbox_oom(enum rf_oom score);
 
