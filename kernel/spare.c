@@ -303,13 +303,14 @@ static int null_input(void)
 /* Takes the descriptors over and closes the walls. */
 static int settle(const struct rf_frame *request)
 {
-    struct rf_sandbox_policy policy;
+    struct rf_sandbox_policy policy = {0};
     int r = null_input();
     r = r ? r : rf_worker_install(request->fds, request->request_id);
     r = r ? r : rf_rlimits_apply(request->parts[RF_SPAWN_RLIMITS], false);
     r = r ? r : rf_sandbox_policy_decode(request->parts[RF_SPAWN_POLICY], &policy, NULL);
     r = r ? r : confine(&policy);
     r = r ? r : null_input();
+    rf_sandbox_policy_deinit(&policy);
     close(keeper_end);
     if (!r)
         apply(request->parts);
