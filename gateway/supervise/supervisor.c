@@ -57,7 +57,7 @@ struct rf_supervisor {
     struct rf_policy policy;
     struct death death;
     char broken[96]; /* why the worker was killed by us; empty: it was not */
-    char lost[44];
+    char lost[RF_KEEPER_TEXT_MAX];
     uv_timer_t timers[TIMERS];
     int open_timers;
     bool was_idle; /* when the checkpoint was ordered */
@@ -312,8 +312,7 @@ static void end_sandbox(struct rf_supervisor *s)
 static void on_keeper_failed(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
 {
     struct rf_error why = {0};
-    rf_error_errno(&why, -EIO, "the sandbox could not be made: step %s: %s", msg->text,
-                   strerror(msg->value));
+    rf_error_set(&why, -EIO, "the sandbox could not be made: step %s", msg->text);
     fail(s, &why);
 }
 

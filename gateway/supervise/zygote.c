@@ -262,6 +262,43 @@ static void add_environ(struct rf_buf *to)
         rf_buf_add(to, *v, strlen(*v) + 1);
 }
 
+static void add_entry(struct rf_buf *to, const char *key, const char *value)
+{
+    rf_buf_printf(to, "%s=%s", key, value);
+    rf_buf_add(to, "", 1);
+}
+
+static void add_path(struct rf_buf *to, const char *key, const char *path)
+{
+    char *real = path ? realpath(path, NULL) : NULL;
+    if (real)
+        add_entry(to, key, real);
+    free(real);
+}
+
+/* The profile `workspace` with this machine's network. */
+static void add_policy(struct rf_buf *to, const char *workspace)
+{
+    static const char *const words[][2] = {
+        {"profile", "workspace"}, {"walls", "on"}, {"sandbox", "auto"}, {"network", "host"}};
+    char ipython[RF_RUNTIME_PATH_MAX] = "", uid[16], gid[16];
+    struct stat st = {0};
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+        add_entry(to, words[i][0], words[i][1]);
+    add_path(to, "workspace", workspace);
+    add_path(to, "home", getenv("HOME"));
+    snprintf(ipython, sizeof(ipython), "%s/.ipython", getenv("HOME") ? getenv("HOME") : "");
+    add_path(to, "read_only", getenv("IPYTHONDIR") ? getenv("IPYTHONDIR") : ipython);
+    if (geteuid() || stat(workspace, &st))
+        return;
+    snprintf(uid, sizeof(uid), "%u", st.st_uid ? st.st_uid : 65534);
+    snprintf(gid, sizeof(gid), "%u", st.st_uid && st.st_gid ? st.st_gid : 65534);
+    add_entry(to, "uid", uid);
+    add_entry(to, "gid", gid);
+    if (!st.st_uid)
+        add_entry(to, "owner", "0");
+}
+
 int rf_zygote_spawn(int fd, uint64_t generation, const char *argv, size_t argv_len,
                     const int fds[1 + RF_FD_COUNT])
 {
@@ -270,6 +307,7 @@ int rf_zygote_spawn(int fd, uint64_t generation, const char *argv, size_t argv_l
     umask(mask);
     char *cwd = getcwd(NULL, 0);
     rf_buf_add_str(&text[RF_SPAWN_CWD], cwd ? cwd : "/");
+    add_policy(&text[RF_SPAWN_POLICY], cwd ? cwd : "/");
     free(cwd);
     add_environ(&text[RF_SPAWN_ENVIRON]);
     rf_buf_printf(&text[RF_SPAWN_UMASK], "%o", mask);
