@@ -10,7 +10,7 @@ import os
 import site
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _LAYER = "RINGFENCE_LAYER"
@@ -60,10 +60,9 @@ def use_layer() -> None:
 def _put_first(packages: str) -> None:
     """Before the first folder of installed packages, with what its .pth files name."""
     before = list(sys.path)
-    if os.path.isdir(packages):
-        site.addsitedir(packages)
-    else:  # a package may come to it while the kernel runs
-        sys.path.append(packages)
+    with suppress(OSError):  # Python remembers of a folder that is not there that it is not
+        os.makedirs(packages, exist_ok=True)
+    site.addsitedir(packages)
     added = [path for path in sys.path if path not in before]
     names = ("site-packages", "dist-packages")
     at = next((i for i, path in enumerate(before) if os.path.basename(path) in names), len(before))
