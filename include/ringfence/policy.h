@@ -6,6 +6,11 @@
  * nothing that was asked for is passed over.  Paths are absolute; numbers are
  * decimal; 0 means "no limit" unless said otherwise.
  *
+ * What is mounted is mounted in the order of the paths, parents first: what is
+ * named in a masked folder lies over the mask.  A mask is never below another
+ * one unless a named path lies between.  With network=on /etc/resolv.conf names
+ * RF_NETWORK_DNS, and the interface comes some milliseconds after the start.
+ *
  *   profile=NAME        for messages
  *   walls=on|off        off: no namespaces, mounts or filters (trusted code); limits only
  *   sandbox=auto|require  require: a layer that this machine denies is an error
@@ -19,7 +24,8 @@
  *   layer=PATH          packages of this workspace (%pip), read-write at its own path
  *   home=PATH           the user's home folder: an empty one of its own in memory
  *   uid=N gid=N         who the kernel runs as; given by a gateway of root only, never 0
- *   owner=N             root only: files of this user in the workspace appear as uid's (id-mapped mount)
+ *   owner=N             root only: files of this user in workspace, layer and read_write paths
+ *                       appear as uid's (id-mapped mount)
  *   memory=BYTES        for tmpfs sizes and RLIMIT_DATA; the cgroup is the gateway's
  *   disk=BYTES inodes=N size of the workspace in memory, and of /tmp and /dev/shm
  *   processes=N         RLIMIT_NPROC where no cgroup counts
@@ -30,5 +36,6 @@
 #define RINGFENCE_POLICY_H
 
 #define RF_POLICY_MAX 32768u /* bytes of all entries */
+#define RF_NETWORK_DNS "10.0.2.3" /* network=on: who answers names */
 
 #endif
