@@ -127,6 +127,33 @@ def test_cpu_and_every_process_are_in_the_cgroups(limited, cgroups):
     kernel.run("p.kill()")
 
 
+def test_the_watchdog_where_no_cgroup_is_ours(limited):
+    if own_cgroup("memory"):
+        pytest.skip("this user has cgroups; without them an ordinary user is needed")
+    kernel = limited(memory="300M")
+    banner = kernel.client.request("shell", "kernel_info_request")["banner"]
+    assert "cgroup memory" in banner and "cgroup pids" in banner
+    kernel.run("x = 41")
+    time.sleep(REST)
+    cell = kernel.run("import time\nheld = []\nwhile True:\n"
+                      "    held.append(bytearray(b'x') * (1 << 20))\n    time.sleep(0.002)")
+    assert cell.status == "error"
+    text = plain(cell.error)
+    if "MemoryError" not in text:  # the rlimit came first
+        assert "out of memory: the limit memory (300 MB)" in text
+    assert kernel.run("x + 1").result == "42"
+
+
+def test_require_refuses_where_no_cgroup_is_ours(own_runtime, kernel_name):
+    if own_cgroup("memory"):
+        pytest.skip("this user has cgroups; without them an ordinary user is needed")
+    path = os.path.join(new_folder(), "kernel.json")
+    got = subprocess.run([*kernel_argv("ringfence", path), "--sandbox", "require"], env=own_runtime,
+                         capture_output=True, text=True, timeout=60, check=False)
+    assert got.returncode == 1
+    assert "--sandbox=require" in got.stderr and "cgroup memory" in got.stderr
+
+
 # The end of a kernel, and of its gateway
 
 def test_cgroups_go_with_the_kernel(limited, cgroups):
