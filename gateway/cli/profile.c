@@ -399,11 +399,17 @@ int rf_profile_check_all(const json_t *configured, const char *home, struct rf_e
     return 0;
 }
 
+const char *rf_word_next(const struct rf_buf *words, const char *word)
+{
+    const char *first = (const char *)words->data;
+    const char *next = word ? word + strlen(word) + 1 : first;
+    return words->len && next < first + words->len ? next : NULL;
+}
+
 bool rf_profile_passes(const struct rf_profile *profile, const char *variable)
 {
     size_t len = strcspn(variable, "=");
-    const char *end = (const char *)profile->env.data + profile->env.len;
-    for (const char *word = (const char *)profile->env.data; word < end; word += strlen(word) + 1) {
+    for (const char *word = NULL; (word = rf_word_next(&profile->env, word));) {
         size_t n = strcspn(word, "*");
         if (word[n] ? n <= len && !strncmp(word, variable, n)
                     : n == len && !strncmp(word, variable, n))

@@ -46,6 +46,9 @@ void rf_profile_deinit(struct rf_profile *profile);
  * profile is used. */
 int rf_profile_check_all(const struct json_t *configured, const char *home, struct rf_error *err);
 
+/* The words of a list, one after the other: the first after NULL; NULL at the end. */
+const char *rf_word_next(const struct rf_buf *words, const char *word);
+
 /* May a variable of the environment come into the kernel?  "NAME=value". */
 bool rf_profile_passes(const struct rf_profile *profile, const char *variable);
 

@@ -34,15 +34,13 @@ static void add_number(struct rf_buf *to, const char *key, int64_t value)
 
 static void add_entries(struct rf_buf *to, const char *key, const struct rf_buf *words)
 {
-    const char *end = (const char *)words->data + words->len;
-    for (const char *word = (const char *)words->data; word < end; word += strlen(word) + 1)
+    for (const char *word = NULL; (word = rf_word_next(words, word));)
         add_entry(to, key, word);
 }
 
 static bool list_has(const struct rf_buf *words, const char *path, bool below)
 {
-    const char *end = (const char *)words->data + words->len;
-    for (const char *word = (const char *)words->data; word < end; word += strlen(word) + 1)
+    for (const char *word = NULL; (word = rf_word_next(words, word));)
         if (below ? rf_path_is_below(path, word) : !strcmp(path, word))
             return true;
     return false;
@@ -53,8 +51,7 @@ static bool list_has(const struct rf_buf *words, const char *path, bool below)
 /* Is it mounted by a path of its own that lies in `folder`? */
 static bool is_named_below(const struct rf_buf *words, const char *path, const char *folder)
 {
-    const char *end = (const char *)words->data + words->len;
-    for (const char *word = (const char *)words->data; word < end; word += strlen(word) + 1)
+    for (const char *word = NULL; (word = rf_word_next(words, word));)
         if (rf_path_is_below(path, word) && rf_path_is_below(word, folder))
             return true;
     return false;
@@ -80,9 +77,7 @@ static bool is_mounted(const struct masks *masks, const char *path)
  * there by its own path. */
 static bool is_hidden(const struct masks *masks, const char *path)
 {
-    const char *end = (const char *)masks->paths.data + masks->paths.len;
-    const char *above = (const char *)masks->paths.data;
-    for (; above < end; above += strlen(above) + 1)
+    for (const char *above = NULL; (above = rf_word_next(&masks->paths, above));)
         if (strlen(above) < strlen(path) && rf_path_is_below(path, above) &&
             !is_named_below(&masks->profile->read_only, path, above) &&
             !is_named_below(&masks->profile->read_write, path, above) &&
@@ -139,8 +134,7 @@ static int add_masks(const struct rf_profile *profile, const struct rf_facts *fa
                                                             : "is your home folder");
         r = mask_hidden(&masks, err);
     }
-    const char *end = (const char *)masks.paths.data + masks.paths.len;
-    for (const char *path = (const char *)masks.paths.data; path < end; path += strlen(path) + 1)
+    for (const char *path = NULL; (path = rf_word_next(&masks.paths, path));)
         if (!is_hidden(&masks, path))
             add_entry(to, "mask", path);
     to->failed |= masks.paths.failed;

@@ -14,7 +14,7 @@
 #define RINGFENCE_GATEWAY_JUPYTER_KERNEL_H
 
 #include "common/frame.h"
-#include "gateway/jupyter/limits.h"
+#include "gateway/jupyter/limit.h"
 #include "gateway/jupyter/wire.h"
 
 struct rf_kernel;

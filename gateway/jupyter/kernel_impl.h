@@ -8,7 +8,7 @@
 #include "gateway/jupyter/comms.h"
 #include "gateway/jupyter/history.h"
 #include "gateway/jupyter/kernel.h"
-#include "gateway/jupyter/limits.h"
+#include "gateway/jupyter/limit.h"
 #include "gateway/jupyter/losses.h"
 #include "gateway/jupyter/parents.h"
 #include "gateway/jupyter/replies.h"

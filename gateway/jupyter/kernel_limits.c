@@ -1,7 +1,7 @@
 /* Limits of a kernel as its clients see them: output and time.
  *
  * Times are checked when the owner calls rf_kernel_on_time(); output where it
- * comes from the worker (kernel_worker.c).  See limits.h.
+ * comes from the worker (kernel_worker.c).  See limit.h.
  */
 #include <stdio.h>
 

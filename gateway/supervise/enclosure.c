@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "gateway/jupyter/limits.h"
+#include "gateway/jupyter/limit.h"
 #include "gateway/supervise/sweep.h"
 #include "gateway/supervise/sweeper.h"
 #include "gateway/supervise/watchdog.h"

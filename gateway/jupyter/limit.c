@@ -1,5 +1,5 @@
-/* See limits.h. */
-#include "gateway/jupyter/limits.h"
+/* See limit.h. */
+#include "gateway/jupyter/limit.h"
 
 #include <stdio.h>
 

@@ -3,8 +3,8 @@
  * Whoever finds that a limit was hit says so with rf_limit_words(), so that
  * each message names the limit and how to raise it.
  */
-#ifndef RINGFENCE_GATEWAY_JUPYTER_LIMITS_H
-#define RINGFENCE_GATEWAY_JUPYTER_LIMITS_H
+#ifndef RINGFENCE_GATEWAY_JUPYTER_LIMIT_H
+#define RINGFENCE_GATEWAY_JUPYTER_LIMIT_H
 
 #include <stddef.h>
 #include <stdint.h>
