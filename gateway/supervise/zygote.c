@@ -256,50 +256,7 @@ int rf_zygote_connect(const struct rf_zygote_spec *spec, struct rf_error *err)
     return fd < 0 ? rf_error_errno(err, fd, "cannot reach the zygote at %s", names.socket) : fd;
 }
 
-static void add_environ(struct rf_buf *to)
-{
-    for (char **v = environ; *v; v++)
-        rf_buf_add(to, *v, strlen(*v) + 1);
-}
-
-static void add_entry(struct rf_buf *to, const char *key, const char *value)
-{
-    rf_buf_printf(to, "%s=%s", key, value);
-    rf_buf_add(to, "", 1);
-}
-
-static void add_path(struct rf_buf *to, const char *key, const char *path)
-{
-    char *real = path ? realpath(path, NULL) : NULL;
-    if (real)
-        add_entry(to, key, real);
-    free(real);
-}
-
-/* The profile `workspace` with this machine's network. */
-static void add_policy(struct rf_buf *to, const char *workspace)
-{
-    static const char *const words[][2] = {
-        {"profile", "workspace"}, {"walls", "on"}, {"sandbox", "auto"}, {"network", "host"}};
-    char ipython[RF_RUNTIME_PATH_MAX] = "", uid[16], gid[16];
-    struct stat st = {0};
-    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-        add_entry(to, words[i][0], words[i][1]);
-    add_path(to, "workspace", workspace);
-    add_path(to, "home", getenv("HOME"));
-    snprintf(ipython, sizeof(ipython), "%s/.ipython", getenv("HOME") ? getenv("HOME") : "");
-    add_path(to, "read_only", getenv("IPYTHONDIR") ? getenv("IPYTHONDIR") : ipython);
-    if (geteuid() || stat(workspace, &st))
-        return;
-    snprintf(uid, sizeof(uid), "%u", st.st_uid ? st.st_uid : 65534);
-    snprintf(gid, sizeof(gid), "%u", st.st_uid && st.st_gid ? st.st_gid : 65534);
-    add_entry(to, "uid", uid);
-    add_entry(to, "gid", gid);
-    if (!st.st_uid)
-        add_entry(to, "owner", "0");
-}
-
-int rf_zygote_spawn(int fd, uint64_t generation, const char *argv, size_t argv_len,
+int rf_zygote_spawn(int fd, uint64_t generation, const struct rf_zygote_request *request,
                     const int fds[1 + RF_FD_COUNT])
 {
     struct rf_buf text[RF_SPAWN_PARTS] = {{0}};
@@ -307,13 +264,13 @@ int rf_zygote_spawn(int fd, uint64_t generation, const char *argv, size_t argv_l
     umask(mask);
     char *cwd = getcwd(NULL, 0);
     rf_buf_add_str(&text[RF_SPAWN_CWD], cwd ? cwd : "/");
-    add_policy(&text[RF_SPAWN_POLICY], cwd ? cwd : "/");
     free(cwd);
-    add_environ(&text[RF_SPAWN_ENVIRON]);
+    rf_buf_add_bytes(&text[RF_SPAWN_ENVIRON], request->environ);
     rf_buf_printf(&text[RF_SPAWN_UMASK], "%o", mask);
     rf_rlimits_read(&text[RF_SPAWN_RLIMITS]);
     int r = rf_place_read(&text[RF_SPAWN_PLACE]);
-    rf_buf_add(&text[RF_SPAWN_ARGV], argv, argv_len);
+    rf_buf_add_bytes(&text[RF_SPAWN_ARGV], request->argv);
+    rf_buf_add_bytes(&text[RF_SPAWN_POLICY], request->policy);
     struct rf_bytes parts[RF_SPAWN_PARTS];
     for (size_t i = 0; i < RF_SPAWN_PARTS; i++) {
         parts[i] = rf_buf_bytes(&text[i]);

@@ -36,6 +36,9 @@
  *   open_files=N        RLIMIT_NOFILE
  *   rlimits=0|1         1: no cgroup holds, so memory and processes are set as rlimits too
  *
+ * With network=on /etc/resolv.conf names RF_NETWORK_DNS, and the interface comes some
+ * milliseconds after the start.
+ *
  * Paths have no empty, "." or ".." part and no slash at the end.  Symbolic links on
  * the way are resolved when the kernel is made, and the name as given works inside.
  * Of places in each other the inner one counts; of one path mask before read_only
@@ -46,5 +49,6 @@
 #define RINGFENCE_POLICY_H
 
 #define RF_POLICY_MAX 32768u /* bytes of all entries */
+#define RF_NETWORK_DNS "10.0.2.3" /* network=on: who answers names */
 
 #endif

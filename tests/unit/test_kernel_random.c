@@ -293,7 +293,8 @@ static void on_rested(void *ctx, int64_t run_us, size_t waiting)
     assert_true(run_us >= 0);
 }
 
-static const struct rf_kernel_ops ops = {on_send, on_worker, on_interrupt, on_shutdown, on_rested};
+static const struct rf_kernel_ops ops = {on_send, on_worker, on_interrupt, on_shutdown, on_rested,
+                                         NULL, NULL};
 
 /* ---- what goes in ---- */
 
