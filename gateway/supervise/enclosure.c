@@ -15,6 +15,7 @@
 
 #define WATCH_MS 250       /* between two looks at the memory, at the least */
 #define WATCH_SHARE 50     /* and so many times what a look costs */
+#define NETWORK_DELAY_MS 20 /* the helper's start takes a processor from the kernel's own */
 
 struct rf_enclosure {
     uv_loop_t *loop;
@@ -25,7 +26,8 @@ struct rf_enclosure {
     struct rf_sweeper *sweeper; /* owned; NULL: not needed yet */
     struct rf_network_tool tool;
     bool has_tool;
-    uv_timer_t watchdog;
+    uv_timer_t watchdog, network;
+    int open_timers;
     int keeper, helper; /* pids; 0: none */
     char lost[320], words[RF_LIMIT_WORDS_MAX + 64];
 };
@@ -72,8 +74,6 @@ static int make(struct rf_enclosure *e, struct rf_error *err)
 {
     struct rf_error why = {0};
     int r = rf_cgroup_make_own(&e->options.limits, &e->cgroup);
-    if (!r && e->cgroup.n)
-        r = start_sweeper(e, err);
     if (r)
         return rf_error_errno(err, r, "cannot make the kernel's cgroups");
     note_cgroup(e);
@@ -102,11 +102,11 @@ struct rf_enclosure *rf_enclosure_new(uv_loop_t *loop, const struct rf_enclosure
     }
     *e = (struct rf_enclosure){.loop = loop, .options = *options, .events = events, .ctx = ctx};
     uv_timer_init(loop, &e->watchdog);
-    e->watchdog.data = e;
+    uv_timer_init(loop, &e->network);
+    e->watchdog.data = e->network.data = e;
+    e->open_timers = 2;
     if (!make(e, err))
         return e;
-    for (size_t i = 0; i < e->cgroup.n && !e->sweeper; i++)
-        rf_sweep_remove(e->cgroup.folders[i], 0);
     rf_enclosure_close(e);
     return NULL;
 }
@@ -148,8 +148,9 @@ static void on_watch(uv_timer_t *timer)
     uv_timer_start(timer, on_watch, next > WATCH_MS ? next : WATCH_MS, 0);
 }
 
-static void attach_network(struct rf_enclosure *e)
+static void attach_network(uv_timer_t *timer)
 {
+    struct rf_enclosure *e = timer->data;
     struct rf_error err = {0};
     pid_t pid = rf_network_attach(&e->tool, e->keeper, &err);
     if (pid == -EXDEV) /* the kernel program names that layer itself */
@@ -168,8 +169,8 @@ static void entered(struct rf_enclosure *e)
     if (!counts(e, RF_CGROUP_MEMORY))
         uv_timer_start(&e->watchdog, on_watch, WATCH_MS, 0);
     e->events->on_entered(e->ctx, 0);
-    if (e->has_tool && e->keeper) /* nobody waits for it */
-        attach_network(e);
+    if (e->has_tool && e->keeper)
+        uv_timer_start(&e->network, attach_network, NETWORK_DELAY_MS, 0);
 }
 
 /* Without them it is the rlimits' and the watchdog's turn. */
@@ -184,26 +185,40 @@ static void give_up_cgroups(struct rf_enclosure *e, int code)
     note_cgroup(e);
 }
 
+static void moved(struct rf_enclosure *e, int code)
+{
+    if (code) {
+        give_up_cgroups(e, code);
+        uv_timer_start(&e->watchdog, on_watch, WATCH_MS, 0);
+        e->events->on_entered(e->ctx, code);
+    } else if (e->options.require) {
+        entered(e);
+    }
+}
+
 static void on_attached(void *ctx, int pid, int code)
 {
     struct rf_enclosure *e = ctx;
-    if (!e->keeper || (pid && pid != e->keeper))
-        return; /* of a sandbox that is gone */
-    if (!code) {
-        entered(e);
-        return;
-    }
-    give_up_cgroups(e, code);
-    e->events->on_entered(e->ctx, code);
+    if (e->keeper && (!pid || pid == e->keeper)) /* else of a sandbox that is gone */
+        moved(e, code);
 }
 
+/* The move waits for a grace period of the system, up to 15 ms.  Cells need not wait
+ * for it: all processes that there are by then are moved, and what they allocated
+ * in that time is all that is not counted. */
 void rf_enclosure_enter(struct rf_enclosure *e, int keeper)
 {
+    struct rf_error err = {0};
     e->keeper = keeper;
-    if (e->sweeper && e->cgroup.holds)
-        rf_sweeper_attach(e->sweeper, keeper);
-    else
+    if (!e->cgroup.holds || !e->options.require)
         entered(e);
+    if (!e->cgroup.holds || !e->keeper)
+        return;
+    int r = start_sweeper(e, &err);
+    if (r)
+        moved(e, r);
+    else
+        rf_sweeper_attach(e->sweeper, keeper);
 }
 
 void rf_enclosure_leave(struct rf_enclosure *e)
@@ -212,6 +227,7 @@ void rf_enclosure_leave(struct rf_enclosure *e)
         kill(e->helper, SIGKILL); /* our child, not reaped before its SIGCHLD is handled */
     e->helper = e->keeper = 0;
     uv_timer_stop(&e->watchdog);
+    uv_timer_stop(&e->network);
 }
 
 /* --- what was hit --- */
@@ -242,6 +258,8 @@ const char *rf_enclosure_lost(const struct rf_enclosure *e)
 static void on_closed(uv_handle_t *handle)
 {
     struct rf_enclosure *e = handle->data;
+    if (--e->open_timers)
+        return;
     rf_cgroup_deinit(&e->cgroup);
     free(e);
 }
@@ -251,7 +269,10 @@ void rf_enclosure_close(struct rf_enclosure *e)
     if (!e)
         return;
     rf_enclosure_leave(e);
+    for (size_t i = 0; i < e->cgroup.n && !e->sweeper; i++)
+        rf_sweep_remove(e->cgroup.folders[i], 0);
     rf_sweeper_close(e->sweeper);
     e->sweeper = NULL;
     uv_close((uv_handle_t *)&e->watchdog, on_closed);
+    uv_close((uv_handle_t *)&e->network, on_closed);
 }

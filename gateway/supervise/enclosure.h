@@ -25,8 +25,9 @@ struct rf_enclosure_options {
 };
 
 struct rf_enclosure_events {
-    /* The process tree given to rf_enclosure_enter() is inside.  -errno: it could
-     * not be moved; the cgroups are given up, so start afresh with rlimits. */
+    /* Cells may run in the process tree given to rf_enclosure_enter(): it is inside,
+     * or, without `require`, on its way.  -errno, maybe later: it could not be moved;
+     * the cgroups are given up, and the watchdog looks after the memory. */
     void (*on_entered)(void *ctx, int code);
     /* The watchdog: the kernel is over its memory.  `why` names the limit. */
     void (*on_over_memory)(void *ctx, const char *why);

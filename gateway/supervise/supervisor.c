@@ -348,17 +348,17 @@ static void end_sandbox(struct rf_supervisor *s)
 static void on_entered(void *ctx, int code)
 {
     struct rf_supervisor *s = ctx;
+    if (s->entered) { /* a layer less than was told */
+        s->events->on_made(s->ctx);
+        return;
+    }
     if (s->state != STARTING)
         return;
-    if (code && s->options.enclosure.require) {
+    if (code) {
         struct rf_error why = {0};
         rf_error_errno(&why, code, "the kernel could not be moved into its cgroups, and "
                                    "--sandbox=require asks for them");
         fail(s, &why);
-        return;
-    }
-    if (code) {
-        start_fresh(s);
         return;
     }
     s->entered = true;

@@ -15,6 +15,7 @@
 
 #define STEP_MS 5
 #define ATTACH_DEPTH_MAX 64 /* generations of descendants */
+#define ATTACH_ROUNDS_MAX 50
 
 static unsigned long long pid_namespace(void)
 {
@@ -131,10 +132,11 @@ static int attach_one(const char *folder, pid_t pid)
 }
 
 /* What it forks from now on is inside; what it forked before is found here. */
-static int attach_tree(const char *folder, pid_t pid, int depth)
+static int attach_tree(const char *folder, pid_t pid, int depth, unsigned *seen)
 {
     char path[64];
     int r = attach_one(folder, pid), child;
+    ++*seen;
     snprintf(path, sizeof(path), "/proc/%d/task", pid);
     DIR *tasks = r || depth == ATTACH_DEPTH_MAX ? NULL : opendir(path);
     for (struct dirent *e; tasks && !r && (e = readdir(tasks));) {
@@ -144,7 +146,7 @@ static int attach_tree(const char *folder, pid_t pid, int depth)
         snprintf(children, sizeof(children), "/proc/%d/task/%.20s/children", pid, e->d_name);
         FILE *file = fopen(children, "re");
         while (file && !r && fscanf(file, "%d", &child) == 1)
-            r = attach_tree(folder, child, depth + 1);
+            r = attach_tree(folder, child, depth + 1, seen);
         if (file)
             fclose(file);
     }
@@ -155,7 +157,14 @@ static int attach_tree(const char *folder, pid_t pid, int depth)
 
 int rf_sweep_attach(const char *folder, pid_t pid)
 {
-    int r = attach_tree(folder, pid, 0);
-    /* Again: one that was orphaned on the way hangs elsewhere in the tree now. */
-    return r ? r : attach_tree(folder, pid, 0);
+    unsigned before, seen = 0;
+    int r, rounds = 0;
+    /* Until nothing new is found: what forks meanwhile has moved already or is found in
+     * the next round, and one that was orphaned hangs elsewhere in the tree then. */
+    do {
+        before = seen;
+        seen = 0;
+        r = attach_tree(folder, pid, 0, &seen);
+    } while (!r && ++rounds < ATTACH_ROUNDS_MAX && (rounds < 2 || seen != before));
+    return r;
 }

@@ -1,8 +1,8 @@
 /* ringfence-sweeper: what remains of a gateway that is gone.
  *
  * Holds the far end of a socket.  While the gateway lives it moves processes
- * into the kernel's cgroups when told to (the first such move waits for a grace
- * period of the kernel, some 15 ms, which must not stop the gateway's loop).
+ * into the kernel's cgroups when told to (the first such move in a while waits for
+ * a grace period of Linux, some 15 ms, which must not stop the gateway's loop).
  * When the socket closes, in whatever way the gateway ended, it kills the
  * network helper and all that is in the cgroups, removes them, and ends.  It
  * also removes what dead gateways left beside them.
@@ -29,18 +29,6 @@
 
 static int helpers[HELPERS_MAX]; /* pidfds */
 static int n_helpers;
-
-/* So that the move to come finds the kernel's lock in its fast state. */
-static void warm(const char *parent)
-{
-    char path[4096];
-    snprintf(path, sizeof(path), "%s/cgroup.procs", parent);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)!write(fd, "0", 1);
-        close(fd);
-    }
-}
 
 static void with_parents(char **folders, void (*act)(const char *parent))
 {
@@ -115,7 +103,6 @@ int main(int argc, char **argv)
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL); /* only the gateway's end is ours */
     int gateway = (int)strtol(argv[1], NULL, 10);
-    with_parents(argv + 2, warm);
     serve(gateway, argv + 2);
     for (int i = 0; i < n_helpers; i++)
         syscall(SYS_pidfd_send_signal, helpers[i], SIGKILL, NULL, 0);

@@ -2,15 +2,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <ringfence/policy.h>
+
 #include "common/cleanup.h"
 #include "kernel/sandbox/steps.h"
 
 #define COUNT(table) (sizeof(table) / sizeof(*(table)))
+#define RESOLVER "/etc/resolv.conf"
 #define READ_ONLY (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
 /* What libraries read to learn of processors and memory nodes. */
@@ -99,8 +103,22 @@ static int attach_system_folder(struct rf_sandbox *sandbox, const char *path)
     return symlinkat(target, sandbox->root.fd, path + 1) ? -errno : 0;
 }
 
-static int attach_etc(void *sandbox, const char *path)
+/* In a network of its own the machine's name server is out of reach. */
+static int write_resolver(const struct rf_sandbox *sandbox)
 {
+    static const char text[] = "nameserver " RF_NETWORK_DNS "\n";
+    RF_AUTO(rf_closep) int fd = openat(sandbox->root.fd, RESOLVER + 1,
+                                       O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+    if (fd < 0 || fchmod(fd, 0444))
+        return -errno;
+    return write(fd, text, sizeof(text) - 1) < 0 ? -errno : 0;
+}
+
+static int attach_etc(void *ctx, const char *path)
+{
+    struct rf_sandbox *sandbox = ctx;
+    if (sandbox->have & CLONE_NEWNET && !strcmp(path, RESOLVER))
+        return write_resolver(sandbox);
     return attach_copy(sandbox, path, READ_ONLY | MOUNT_ATTR_NOEXEC);
 }
 
