@@ -117,6 +117,15 @@ def has_pip(kernel):
         pytest.skip("absent layer: the kernel's interpreter has no pip")
 
 
+def test_caches_outlive_the_kernel(start, own_runtime):
+    cache = "__import__('os').path.join(__import__('os').environ['XDG_CACHE_HOME'], 'rf-test')"
+    work = new_folder("work")
+    first = start(cwd=work)
+    first.run(f"import os; os.makedirs({cache})")
+    assert start(cwd=work).value(f"__import__('os').path.isdir({cache})") is True
+    assert start(cwd=new_folder("work")).value(f"__import__('os').path.isdir({cache})") is False
+
+
 def test_pip_installs_into_the_layer(start, own_runtime):
     work = new_folder()
     env = {**own_runtime, "XDG_DATA_HOME": new_folder("data")}

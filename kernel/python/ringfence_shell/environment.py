@@ -1,7 +1,8 @@
 """Variables and packages that a kernel has beside those of its interpreter.
 
 `during` serves metadata.ringfence.env of one request; `use_layer` the folder in
-which %pip installs (profiles with a workspace of the machine's).
+which %pip installs and libraries have their caches (profiles with a workspace of
+the machine's).
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ def use_layer() -> None:
         os.environ |= {"PIP_TARGET": packages, "PIP_UPGRADE": "1"}
         more = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = f"{packages}{os.pathsep}{more}" if more else packages
+    # The home folder is empty in each kernel; matplotlib's list of fonts and models that
+    # libraries download need not be made anew in each.
+    os.environ.setdefault("XDG_CACHE_HOME", os.path.join(layer, "cache"))
     os.environ["PATH"] = os.pathsep.join([os.path.join(layer, "bin"), os.environ.get("PATH", os.defpath)])
     _put_first(packages)
 
