@@ -98,10 +98,10 @@ def test_a_kernelspec_for_no_profile(kernel_name):
 
 # Packages
 
-def wheel(name, version):
+def wheel(folder, name, version):
     """A wheel, written by hand: it takes no network and no build."""
     import zipfile
-    path = os.path.join(new_folder("wheel"), f"{name}-{version}-py3-none-any.whl")
+    path = os.path.join(folder, f"{name}-{version}-py3-none-any.whl")
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr(f"{name}.py", f"VERSION = {version!r}\n")
@@ -132,7 +132,8 @@ def test_pip_installs_into_the_layer(start, own_runtime):
     kernel = start(env=env, cwd=work)
     has_pip(kernel)
     for version in ("1.0", "2.0"):
-        cell = kernel.run(f"%pip install --no-index {wheel('rflayered', version)}", timeout=120)
+        path = wheel(work, "rflayered", version)
+        cell = kernel.run(f"%pip install --no-index {path}", timeout=120)
         assert "Successfully installed" in cell.stdout, cell.describe()
     assert kernel.value("__import__('rflayered').VERSION") == "2.0"
     assert kernel.value("__import__('rflayered').__file__").startswith(env["XDG_DATA_HOME"])
