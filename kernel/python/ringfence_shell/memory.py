@@ -15,7 +15,7 @@ _POOL = 16384  # of CPython's allocator; all blocks in one have one size
 _POOL_HEADER = 48
 _SMALL = 512  # larger objects come from malloc(), in whose heap large holes go first
 _LARGE = (65536, 32768, 16384, 8192, 4096, 2048, 1024, 752, 640, 592, 560, 544)
-_TRIES = 200_000  # for an allocator that lays out its blocks in another way
+_BUDGET = 4 << 20  # bytes of one size; an allocator that needs more has another layout
 
 _fillers: list[Any] = []
 
@@ -31,8 +31,8 @@ def fill_holes() -> None:
 def _fill(size: int, row: int) -> None:
     """Allocates blocks of `size` until a row of so many lies without a gap: these were
     no holes, and are given back."""
-    make, length, last = _maker(size), 0, 0
-    for _ in range(_TRIES):
+    make, length, last, first = _maker(size), 0, 0, len(_fillers)
+    for _ in range(_BUDGET // size):
         filler = make()
         _fillers.append(filler)
         length = length + 1 if id(filler) == last + size else 1
@@ -40,6 +40,7 @@ def _fill(size: int, row: int) -> None:
         if length == row:
             del _fillers[-row:]
             return
+    del _fillers[first:]
 
 
 def _maker(size: int) -> Callable[[], Any]:
