@@ -358,7 +358,7 @@ static int make_kernel(struct session *s, struct rf_error *err)
 }
 
 /* What others can work on meanwhile comes first: the worker is forked while the
- * sockets are bound, and clients connect while libcrypto sets itself up. */
+ * sockets are bound, and clients connect while the rest is made. */
 static int make_all(struct session *s, struct rf_error *err)
 {
     int r = rf_supervisor_start(s->supervisor, err);
