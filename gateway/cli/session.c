@@ -146,6 +146,12 @@ static void on_shutdown(void *ctx, bool restart)
         uv_timer_start(&s->farewell, on_farewell, FAREWELL_MS, 0);
 }
 
+static void on_flush(void *ctx)
+{
+    struct session *s = ctx;
+    rf_sockets_flush(s->sockets);
+}
+
 static void on_rested(void *ctx, int64_t run_us, size_t waiting)
 {
     struct session *s = ctx;
@@ -153,7 +159,7 @@ static void on_rested(void *ctx, int64_t run_us, size_t waiting)
 }
 
 static const struct rf_kernel_ops kernel_ops = {on_send, on_worker, on_interrupt, on_shutdown,
-                                                on_rested};
+                                                on_rested, on_flush};
 
 /* --- incoming --- */
 

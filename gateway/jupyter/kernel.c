@@ -389,12 +389,16 @@ static void send_to_worker(struct rf_kernel *kernel, const struct rf_request *re
     kernel->ops->worker(kernel->ctx, RF_MSG_REQUEST, request->id, parts, n);
 }
 
-static void begin_cell(struct rf_kernel *kernel, struct rf_request *request)
+static void count_cell(struct rf_kernel *kernel, struct rf_cell *cell)
 {
-    struct rf_cell *cell = &request->cell;
     if (cell->store_history)
         kernel->count++;
     cell->count = kernel->count;
+}
+
+static void show_cell(struct rf_kernel *kernel, const struct rf_request *request)
+{
+    const struct rf_cell *cell = &request->cell;
     struct rf_buf clean = {0}, content = {0};
     struct rf_bytes code = rf_reply_clean(cell->code, &clean);
     if (cell->store_history && code.len && rf_history_input(kernel->history, cell->count, code))
@@ -446,11 +450,13 @@ static void run(struct rf_kernel *kernel, struct rf_request *request, int64_t no
     request->started_us = now_us;
     request->comms_mark = kernel->comms.opened;
     kernel->running = request;
+    if (request->type->is_cell)
+        count_cell(kernel, &request->cell);
+    send_to_worker(kernel, request); /* first: it wakes up while the rest is made */
     publish_busy(kernel, request);
     if (request->type->is_cell)
-        begin_cell(kernel, request);
+        show_cell(kernel, request);
     note_comm(kernel, request);
-    send_to_worker(kernel, request);
 }
 
 void rf_kernel_dispatch(struct rf_kernel *kernel, int64_t now_us)

@@ -34,6 +34,9 @@ struct rf_kernel_ops {
     /* A request was answered and the worker is free.  `run_us`: what the cell
      * took (0 if it was no cell); `waiting`: requests that could run next. */
     void (*rested)(void *ctx, int64_t run_us, size_t waiting);
+    /* What was sent is waited for, and there is more to do in this turn: write
+     * it now.  Never called while a client's message is being read. */
+    void (*flush)(void *ctx);
 };
 
 struct rf_kernel_options {

@@ -174,6 +174,7 @@ static int on_reply(struct rf_kernel *kernel, const struct rf_frame *frame, int6
                            .buffers = frame->parts + BUFFERS,
                            .n_buffers = frame->n_parts - BUFFERS,
                        });
+    kernel->ops->flush(kernel->ctx);
     note_answered(kernel, request, frame->parts[SOURCE], frame->parts[OUTPUT]);
     rf_kernel_publish_idle(kernel, request);
     if (aborts_others(request) && rf_json_string_is(members[STATUS].value, "error"))
@@ -185,6 +186,7 @@ static int on_reply(struct rf_kernel *kernel, const struct rf_frame *frame, int6
         kernel->ops->shutdown(kernel->ctx, false); /* the owner may free the kernel */
         return 0;
     }
+    kernel->ops->flush(kernel->ctx);
     kernel->ops->rested(kernel->ctx, run_us, kernel->queue.n);
     rf_kernel_dispatch(kernel, now_us);
     return 0;

@@ -1,7 +1,7 @@
 /* See sockets.h.
  *
  * Five listening sockets, each with its peers.  What is sent goes to outboxes
- * and leaves before the loop sleeps (`prepare`), so that messages that belong
+ * and leaves before the loop sleeps (`prepare`) or is flushed, so that what belongs
  * together leave in one system call: replies first, then what is published.
  *
  * Closing: listeners at once, peers when what waits for them is sent or the
@@ -71,10 +71,9 @@ static bool is_small(enum rf_channel channel)
 
 /* --- sending --- */
 
-static void on_prepare(uv_prepare_t *prepare)
+void rf_sockets_flush(struct rf_sockets *sockets)
 {
-    struct rf_sockets *sockets = prepare->data;
-    uv_prepare_stop(prepare);
+    uv_prepare_stop(&sockets->prepare);
     for (int i = 0; i < RF_CHANNELS; i++) {
         struct channel *channel = &sockets->channels[i];
         if (!channel->is_dirty)
@@ -84,6 +83,11 @@ static void on_prepare(uv_prepare_t *prepare)
             if (at < channel->n) /* one may have ended */
                 rf_peer_pump(channel->peers[at]);
     }
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    rf_sockets_flush(prepare->data);
 }
 
 static void set_dirty(struct channel *channel)

@@ -53,6 +53,10 @@ int rf_sockets_send(struct rf_sockets *sockets, enum rf_channel channel,
                     const struct rf_bytes *identities, size_t n_identities,
                     const struct rf_bytes *frames, size_t n, bool essential);
 
+/* Writes what was sent now, and not when the loop comes to sleep: for what others
+ * wait for while there is more to do here. */
+void rf_sockets_flush(struct rf_sockets *sockets);
+
 /* Lets what was sent go out (at most linger_ms), then closes.  Asynchronous
  * parts finish on the loop; `sockets` is freed by then. */
 void rf_sockets_close(struct rf_sockets *sockets, int linger_ms);

@@ -83,12 +83,17 @@ static void on_rested(void *ctx, int64_t run_us, size_t waiting)
     rf_buf_printf(&rig->log, "rested %" PRId64 " %zu\n", run_us, waiting);
 }
 
+static void on_flush(void *ctx)
+{
+}
+
 static const struct rf_kernel_ops ops = {
     .send = on_send,
     .worker = on_worker,
     .interrupt = on_interrupt,
     .shutdown = on_shutdown,
     .rested = on_rested,
+    .flush = on_flush,
 };
 
 struct rig *rig_new(void)

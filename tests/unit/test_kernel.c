@@ -20,9 +20,9 @@ static void runs_a_cell(void **state)
 {
     struct rig *rig = rig_new_ready();
     rig_execute(rig, 1, "1+1", "");
-    rig_expect(rig, "busy m1\n"
-                    "execute_input m1 {\"code\":\"1+1\",\"execution_count\":1}\n"
-                    "worker 1 1 execute_request 1 {} {\"code\":\"1+1\"}\n");
+    rig_expect(rig, "worker 1 1 execute_request 1 {} {\"code\":\"1+1\"}\n"
+                    "busy m1\n"
+                    "execute_input m1 {\"code\":\"1+1\",\"execution_count\":1}\n");
     assert_true(rf_kernel_is_busy(rig->kernel));
     assert_int_equal(rig_publish(rig, 1, "execute_result", "{\"data\":{}}"), 0);
     rig->now += 1500;
@@ -39,8 +39,8 @@ static void counts_what_is_stored(void **state)
 {
     struct rig *rig = rig_new_ready();
     rig_execute(rig, 1, "a", ",\"silent\":true,\"store_history\":true");
-    rig_expect(rig, "busy m1\nworker 1 1 execute_request 0 {} "
-                    "{\"code\":\"a\",\"silent\":true,\"store_history\":true}\n");
+    rig_expect(rig, "worker 1 1 execute_request 0 {} "
+                    "{\"code\":\"a\",\"silent\":true,\"store_history\":true}\nbusy m1\n");
     rig_reply(rig, 1, RIG_OK);
     rig_clear(rig);
     rig_execute(rig, 2, "b", "");
@@ -65,12 +65,12 @@ static void one_request_at_a_time_in_order(void **state)
     rig_clear(rig);
     rig_reply(rig, 1, RIG_OK);
     rig_expect(rig, "shell execute_reply m1 c1 " RIG_OK "\nidle m1\nrested 0 2\n"
-                    "busy m2\nworker 1 2 complete_request 1 {} {\"code\":\"x\"}\n");
+                    "worker 1 2 complete_request 1 {} {\"code\":\"x\"}\nbusy m2\n");
     rig->now += 10;
     rig_reply(rig, 2, "{\"status\":\"ok\"}");
     rig_expect(rig, "shell complete_reply m2 c2 {\"status\":\"ok\"}\nidle m2\nrested 0 1\n"
-                    "busy m3\nexecute_input m3 {\"code\":\"b\",\"execution_count\":2}\n"
-                    "worker 1 3 execute_request 2 {} {\"code\":\"b\"}\n");
+                    "worker 1 3 execute_request 2 {} {\"code\":\"b\"}\n"
+                    "busy m3\nexecute_input m3 {\"code\":\"b\",\"execution_count\":2}\n");
     rig_reply(rig, 3, RIG_OK);
     rig_expect(rig, "control execute_reply m3 c3 " RIG_OK "\nidle m3\nrested 0 0\n");
     rig_free(rig);
@@ -80,7 +80,7 @@ static void comm_messages_have_no_reply(void **state)
 {
     struct rig *rig = rig_new_ready();
     rig_send(rig, RF_SHELL, 1, "comm_msg", "{\"comm_id\":\"x\"}");
-    rig_expect(rig, "busy m1\nworker 1 1 comm_msg 0 {} {\"comm_id\":\"x\"}\n");
+    rig_expect(rig, "worker 1 1 comm_msg 0 {} {\"comm_id\":\"x\"}\nbusy m1\n");
     assert_int_equal(rig_reply(rig, 1, "{\"status\":\"ok\"}"), 0);
     rig_expect(rig, "idle m1\nrested 0 0\n");
     rig_free(rig);
@@ -218,7 +218,7 @@ static void an_error_aborts_the_cells_that_wait(void **state)
     rig_expect(rig, "shell execute_reply m1 c1 " RIG_ERROR "\nidle m1\n"
                     "busy m2\nshell execute_reply m2 c2 " ABORTED "idle m2\n"
                     "busy m4\nshell execute_reply m4 c4 " ABORTED "idle m4\n"
-                    "rested 0 1\nbusy m3\nworker 1 2 complete_request 1 {} {}\n");
+                    "rested 0 1\nworker 1 2 complete_request 1 {} {}\nbusy m3\n");
     rig_free(rig);
 }
 
@@ -396,7 +396,7 @@ static void buffers_go_with_a_request(void **state)
                             .n_buffers = 2,
                             .msg_type = RF_BYTES("\"comm_msg\"")};
     rf_kernel_on_message(rig->kernel, RF_SHELL, &in, rig->now);
-    rig_expect(rig, "busy m1\nworker 1 1 comm_msg 0 {\"a\":1} {} one two\n");
+    rig_expect(rig, "worker 1 1 comm_msg 0 {\"a\":1} {} one two\nbusy m1\n");
     rig_reply(rig, 1, RIG_OK);
     rig_clear(rig);
     in.n_buffers = COUNT_OF(buffers); /* the worker could not take them */
@@ -409,8 +409,8 @@ static void bad_utf8_is_mended(void **state)
 {
     struct rig *rig = rig_new_ready();
     rig_execute(rig, 1, "a\xff", "");
-    rig_expect(rig, "busy m1\nexecute_input m1 {\"code\":\"a\xef\xbf\xbd\",\"execution_count\":1}\n"
-                    "worker 1 1 execute_request 1 {} {\"code\":\"a\xff\"}\n");
+    rig_expect(rig, "worker 1 1 execute_request 1 {} {\"code\":\"a\xff\"}\n"
+                    "busy m1\nexecute_input m1 {\"code\":\"a\xef\xbf\xbd\",\"execution_count\":1}\n");
     rig_publish(rig, 1, "display_data", "{\"data\":{\"text/plain\":\"\xc3(\xc3\xa9\"}}");
     rig_expect(rig, "display_data m1 {\"data\":{\"text/plain\":\"\xef\xbf\xbd(\xc3\xa9\"}}\n");
     rig_free(rig);

@@ -93,7 +93,12 @@ static void on_rested(void *ctx, int64_t run_us, size_t waiting)
 {
 }
 
-static const struct rf_kernel_ops ops = {on_send, on_worker, on_interrupt, on_shutdown, on_rested};
+static void on_flush(void *ctx)
+{
+}
+
+static const struct rf_kernel_ops ops = {on_send,     on_worker, on_interrupt,
+                                         on_shutdown, on_rested, on_flush};
 
 static void ask(struct rf_kernel *kernel, const char *type, const char *content)
 {

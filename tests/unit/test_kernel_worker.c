@@ -177,10 +177,10 @@ static void topics(void **state)
     rig_worker(rig, RF_MSG_PUBLISH, 1, 6, parts);
     rig_stream(rig, 1, "stderr", "e");
     rig_reply(rig, 1, RIG_OK);
-    rig_expect(rig, "[kernel.k.status] busy m1\n"
+    rig_expect(rig, "worker 1 1 execute_request 1 {} {\"code\":\"a\"}\n"
+                    "[kernel.k.status] busy m1\n"
                     "[kernel.k.execute_input] execute_input m1 "
                     "{\"code\":\"a\",\"execution_count\":1}  0\n"
-                    "worker 1 1 execute_request 1 {} {\"code\":\"a\"}\n"
                     "[display_data] display_data m1 {} {} 0\n"
                     "[kernel.k.execute_result] execute_result m1 {} {} 0\n"
                     "[comm-c1] comm_msg m1 {\"comm_id\":\"c\\u0031\"} {} 0\n"
@@ -280,7 +280,7 @@ static void hello_comes_first(void **state)
     rig_expect(rig, "");
     assert_int_equal(rig_hello(rig), 0);
     assert_non_null(strstr(rig_log(rig), "stream - {\"name\":\"stderr\",\"text\":\"warning at "
-                                         "start\"}\nbusy m1\n"));
+                                         "start\"}\nworker 1 1 "));
     rig_free(rig);
 }
 
@@ -332,8 +332,8 @@ static void a_crash_is_an_error_of_the_cell(void **state)
     rig_execute(rig, 3, "c", "");
     rig_expect(rig, ""); /* waits for the new worker */
     assert_int_equal(rig_hello(rig), 0);
-    rig_expect(rig, "busy m3\nexecute_input m3 {\"code\":\"c\",\"execution_count\":2}\n"
-                    "worker 1 2 execute_request 2 {} {\"code\":\"c\"}\n");
+    rig_expect(rig, "worker 1 2 execute_request 2 {} {\"code\":\"c\"}\n"
+                    "busy m3\nexecute_input m3 {\"code\":\"c\",\"execution_count\":2}\n");
     rig_free(rig);
 }
 

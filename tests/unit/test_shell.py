@@ -284,11 +284,20 @@ def test_special_syntax_is_found(worker):
         "len?": "get_ipython().run_line_magic('pinfo', 'len')\n",
         "  x = 1": "x = 1\n",
         ">>> x = 1": "x = 1\n",
+        "x = 1\n>>> y = 2": "x = 1\ny = 2\n",
+        "In [1]: x = 1": "x = 1\n",
+        "\n\nx = 1": "x = 1\n",
         "x = (1,\n2)": "x = (1,\n2)\n",
     }
     assert {cell: worker.run(cell).source for cell in cells} == cells
     wrong = worker.run("if 1:\n    x = 1\n  y = 2")
     assert wrong.content["ename"] == "IndentationError"
+
+
+def test_cleanup_of_the_user(worker):
+    worker.run("def shout(lines): return [l.replace('EUR', '100') for l in lines]\n"
+               "get_ipython().input_transformer_manager.cleanup_transforms.append(shout)")
+    assert worker.value("5 * EUR") == "500"
 
 
 def test_token_transformer_of_the_user(worker):

@@ -60,6 +60,8 @@ def _message(msg_type: str, content: dict[str, Any]) -> dict[str, Any]:
 class ShellDisplayHook(DisplayHook):
     """Sends the value of a cell's last expression as execute_result."""
 
+    exec_result = None  # set twice in each cell, and nobody observes it: no trait
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._hooks = _Hooks()

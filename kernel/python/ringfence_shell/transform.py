@@ -1,7 +1,8 @@
-"""IPython's input transformations, without tokenizing cells that have nothing to transform.
+"""IPython's input transformations, but quickly for cells that have nothing to transform.
 
 IPython tokenizes each cell in Python, some 30 us a line, to find magics, !commands
-and help?.  Where the characters that these need are nowhere, none can be found.
+and help?.  Where the characters that these need are nowhere, none can be found.  The
+same holds for prompts and indentation to be taken away, and for cell magics.
 """
 
 from __future__ import annotations
@@ -9,13 +10,21 @@ from __future__ import annotations
 from IPython.core import inputtransformer2
 from IPython.core.inputtransformer2 import TransformerManager
 
-# What the shortcut is known to be right for.  User code may add to them.
+# What the shortcuts are known to be right for.  User code may add to them.
+_CLEANUPS = [
+    inputtransformer2.leading_empty_lines,
+    inputtransformer2.leading_indent,
+    inputtransformer2.classic_prompt,
+    inputtransformer2.ipython_prompt,
+    inputtransformer2.cell_magic,
+]
 _KNOWN = [
     inputtransformer2.MagicAssign,
     inputtransformer2.SystemAssign,
     inputtransformer2.EscapedCommand,
     inputtransformer2.HelpEnd,
 ]
+_PROMPTS = ("...", ">>>", "In [")
 _ANYWHERE = ("%", "!", "?")
 # A space: the tokenizer also finds wrong indentation, and how that is shown depends on it.
 _FIRST = (",", ";", "/", " ", "\t", "\f", "\\")
@@ -23,6 +32,14 @@ _FIRST = (",", ";", "/", " ", "\t", "\f", "\\")
 
 class Transformer(TransformerManager):
     """The shell's input_transformer_manager."""
+
+    def transform_cell(self, cell: str) -> str:
+        known = self.cleanup_transforms + self.line_transforms == _CLEANUPS
+        if not known or not cell[:1].isalpha() or any(sign in cell for sign in _PROMPTS):
+            return super().transform_cell(cell)
+        if not cell.endswith("\n"):
+            cell += "\n"
+        return "".join(self.do_token_transforms(cell.splitlines(keepends=True)))
 
     def do_token_transforms(self, lines: list[str]) -> list[str]:
         if self.token_transformers == _KNOWN and not any(map(_may_be_special, lines)):
