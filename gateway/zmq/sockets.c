@@ -2,7 +2,7 @@
  *
  * Five listening sockets, each with its peers.  What is sent goes to outboxes
  * and leaves before the loop sleeps (`prepare`) or is flushed, so that what belongs
- * together leave in one system call: replies first, then what is published.
+ * together leaves in one system call: replies first, then what is published.
  *
  * Closing: listeners at once, peers when what waits for them is sent or the
  * time is over.
