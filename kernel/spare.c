@@ -15,14 +15,20 @@
 #include <ringfence/keeper.h>
 
 #include "common/place.h"
-#include "kernel/sandbox/sandbox.h"
 #include "kernel/worker.h"
 
 #define HIGH_FD 16 /* out of the way of the worker's; not too high for a low limit */
 
 /* The worker-to-be's own: there is one in a process. */
 static int asked = -1;
+static int keeper_end = -1;
 static struct rf_sandbox sandbox;
+
+/* What keeper-to-be and worker-to-be tell each other: how it went so far. */
+struct verdict {
+    int code;
+    char text[RF_KEEPER_TEXT_MAX]; /* of an error; a note from the keeper, what it lost from the worker */
+};
 
 void rf_spawn_deinit(struct rf_spawn *spawn)
 {
@@ -45,80 +51,138 @@ void rf_spare_drop(struct rf_spare *spare)
     spare->keeper = spare->worker = -1;
 }
 
-/* Waits for the gateway's socket.  It and the generation, or never returns. */
-static int await_gateway(int from, uint64_t *ret_generation)
+static void say(int to, int code, const char *text)
 {
-    struct rf_frame_reader reader = {0};
+    struct verdict verdict = {.code = code};
+    snprintf(verdict.text, sizeof(verdict.text), "%s", text);
+    (void)!send(to, &verdict, sizeof(verdict), MSG_NOSIGNAL);
+}
+
+/* False when the other side has ended. */
+static bool hear(int from, struct verdict *ret)
+{
+    ssize_t n;
+    do
+        n = recv(from, ret, sizeof(*ret), 0);
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)sizeof(*ret);
+}
+
+/* --- the keeper-to-be --- */
+
+/* What the keeper-to-be is asked. */
+struct order {
+    int gateway; /* its socket */
+    uint64_t generation;
+    struct rf_sandbox_policy policy;
+};
+
+/* Waits for the gateway's socket and the policy, or never returns. */
+static int await_order(int from, struct order *ret)
+{
+    static struct rf_frame_reader reader;
     struct rf_frame frame;
     uint8_t *packet = malloc(RF_PACKET_MAX);
     int r = -ENOMEM;
     do
         r = packet ? rf_frame_recv(from, 0, &reader, packet, &frame) : -ENOMEM;
     while (r == -EINTR);
-    if (r != 1 || frame.n_fds != 1)
+    if (r != 1 || !frame.n_fds || frame.n_parts != 1)
         _exit(0);
-    *ret_generation = frame.request_id;
+    ret->generation = frame.request_id;
+    sandbox.owner_map = frame.n_fds > 1 ? frame.fds[1] : -1;
     /* Out of the way, and passed on through exec. */
-    int gateway = fcntl(frame.fds[0], F_DUPFD, HIGH_FD);
-    return gateway < 0 ? frame.fds[0] : gateway;
+    ret->gateway = fcntl(frame.fds[0], F_DUPFD, HIGH_FD);
+    if (ret->gateway < 0)
+        ret->gateway = frame.fds[0];
+    return rf_sandbox_policy_decode(frame.parts[0], &ret->policy, &sandbox.error);
 }
 
-static void exec_keeper(int program, int gateway, uint64_t generation, pid_t worker)
+/* Whatever the interpreter left open is the worker's, not the keeper's. */
+static void close_all_but(int gateway, int worker)
 {
-    char gateway_text[16], generation_text[24], worker_text[16];
-    snprintf(gateway_text, sizeof(gateway_text), "%d", gateway);
-    snprintf(generation_text, sizeof(generation_text), "%llu", (unsigned long long)generation);
-    snprintf(worker_text, sizeof(worker_text), "%d", worker);
-    char *argv[] = {(char *)"ringfence-keeper", gateway_text, generation_text, worker_text,
-                    sandbox.lost, NULL};
-    char *none[] = {NULL};
-    /* Whatever the interpreter left open is the worker's, not the keeper's. */
     int null = open("/dev/null", O_RDWR);
     for (int fd = 0; fd < 3; fd++)
         dup2(null, fd);
-    close_range(3, (unsigned)gateway - 1, CLOSE_RANGE_CLOEXEC);
-    close_range((unsigned)gateway + 1, ~0u, CLOSE_RANGE_CLOEXEC);
-    execveat(program, "", argv, none, AT_EMPTY_PATH);
-    sandbox.failed = "exec of the keeper";
+    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+    fcntl(gateway, F_SETFD, 0);
+    fcntl(worker, F_SETFD, 0); /* closed when the small program is ready: then the worker goes on */
 }
 
-/* The keeper-to-be, pid 1 inside: walls up, worker forked, and once a gateway
- * is there the small program takes over.  Returns only in the worker-to-be. */
-static void keep(int program, int from_zygote, int worker_end)
+static int exec_keeper(int program, const struct order *order, int to_worker, pid_t worker)
 {
-    struct rf_keeper_msg failed = {.op = RF_KEEPER_FAILED};
+    char gateway[16], generation[24], pid[16], ready[16];
+    snprintf(gateway, sizeof(gateway), "%d", order->gateway);
+    snprintf(generation, sizeof(generation), "%llu", (unsigned long long)order->generation);
+    snprintf(pid, sizeof(pid), "%d", worker);
+    snprintf(ready, sizeof(ready), "%d", to_worker);
+    char *argv[] = {(char *)"ringfence-keeper", gateway, generation, pid, ready, sandbox.lost, NULL};
+    char *none[] = {NULL};
+    close_all_but(order->gateway, to_worker);
+    int r = rf_sandbox_keep(&sandbox);
+    if (r)
+        return r;
+    execveat(program, "", argv, none, AT_EMPTY_PATH);
+    return rf_error_errno(&sandbox.error, -errno, "exec of the keeper");
+}
+
+/* The walls around both, then the worker's own.  0 or -errno. */
+static int close_walls(const struct order *order, int to_worker)
+{
+    struct verdict verdict;
+    int r = rf_sandbox_finish(&sandbox, &order->policy);
+    say(to_worker, r, sandbox.note);
+    if (r)
+        return r;
+    if (!hear(to_worker, &verdict))
+        return rf_error_set(&sandbox.error, -ECHILD, "worker: it ended before its walls were up");
+    if (verdict.code)
+        return rf_error_set(&sandbox.error, verdict.code, "%s", verdict.text);
+    if (verdict.text[0])
+        rf_sandbox_lose(&sandbox, verdict.text);
+    return 0;
+}
+
+/* The keeper-to-be, pid 1 inside: walls up as far as they need no policy, worker
+ * forked, and once a gateway is there the rest of them, and the small program
+ * takes over.  Returns only in the worker-to-be. */
+static void keep(int program, int from_zygote, int worker_end, const int pair[2])
+{
+    struct order order;
     signal(SIGCHLD, SIG_DFL);
     int r = rf_sandbox_enter(&sandbox);
     pid_t worker = r ? -1 : fork();
     if (!worker)
         return;
-    if (worker < 0 && !r) {
-        r = -errno;
-        sandbox.failed = "fork";
-    }
+    if (!r && worker < 0)
+        r = rf_error_errno(&sandbox.error, -errno, "fork of the worker");
+    close(worker_end); /* so that a worker that ends is noticed at the other end */
+    close(pair[1]);
+    int asking = await_order(from_zygote, &order);
+    r = r ? r : asking;
+    r = r ? r : close_walls(&order, pair[0]);
+    r = r ? r : exec_keeper(program, &order, pair[0], worker);
+    struct rf_keeper_msg failed = {.op = RF_KEEPER_FAILED, .id = order.generation, .value = -r};
+    snprintf(failed.text, sizeof(failed.text), "%s", sandbox.error.text);
+    (void)!send(order.gateway, &failed, sizeof(failed), MSG_NOSIGNAL);
     if (worker > 0)
-        close(worker_end); /* so that a worker that ends is noticed at the other end */
-    int gateway = await_gateway(from_zygote, &failed.id);
-    if (worker > 0) {
-        exec_keeper(program, gateway, failed.id, worker);
-        r = -errno;
-    }
-    failed.value = -r;
-    snprintf(failed.text, sizeof(failed.text), "%s", sandbox.failed);
-    (void)!send(gateway, &failed, sizeof(failed), MSG_NOSIGNAL);
+        kill(worker, SIGKILL); /* where it is in no pid namespace that ends with us */
     _exit(1);
 }
 
-static int make_ends(int keeper[2], int worker[2])
+static int make_pairs(int pairs[][2], size_t n)
 {
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, keeper))
-        return -errno;
-    if (!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, worker))
-        return 0;
-    int r = -errno;
-    close(keeper[0]);
-    close(keeper[1]);
-    return r;
+    for (size_t i = 0; i < n; i++) {
+        if (!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pairs[i]))
+            continue;
+        int r = -errno;
+        while (i-- > 0) {
+            close(pairs[i][0]);
+            close(pairs[i][1]);
+        }
+        return r;
+    }
+    return 0;
 }
 
 /* Closes the descriptor but keeps its number taken: like the others up to
@@ -130,44 +194,60 @@ static void leave(int fd)
     close(null);
 }
 
-int rf_spare_make(struct rf_spare *spare, int keeper_program, int listening,
-                  const struct rf_fork_hooks *hooks)
+enum { KEEPER, WORKER, BETWEEN, PAIRS };
+
+/* In the new process.  Returns in the worker-to-be. */
+static void be_spare(const struct rf_spare_base *base, int pairs[PAIRS][2])
 {
-    int keeper[2], worker[2];
-    int r = make_ends(keeper, worker);
+    prctl(PR_SET_NAME, "ringfence-spare");
+    leave(base->listening);
+    close(pairs[KEEPER][0]);
+    close(pairs[WORKER][0]);
+    keep(base->keeper_program, pairs[KEEPER][1], pairs[WORKER][1], pairs[BETWEEN]);
+    close(pairs[KEEPER][1]);
+    close(pairs[BETWEEN][0]);
+    close(base->keeper_program);
+    if (sandbox.root.fd >= 0)
+        close(sandbox.root.fd);
+    sandbox.root.fd = -1;
+    asked = pairs[WORKER][1];
+    keeper_end = pairs[BETWEEN][1];
+}
+
+int rf_spare_make(struct rf_spare *spare, const struct rf_spare_base *base,
+                  struct rf_sandbox_shape shape)
+{
+    int pairs[PAIRS][2];
+    int r = make_pairs(pairs, PAIRS);
     if (r)
         return r;
-    rf_sandbox_init(&sandbox);
-    hooks->before();
+    rf_sandbox_init(&sandbox, base->sandbox, shape);
+    base->hooks->before();
     pid_t pid = rf_sandbox_clone(&sandbox);
     if (!pid) {
-        prctl(PR_SET_NAME, "ringfence-spare");
-        leave(listening);
-        close(keeper[0]);
-        close(worker[0]);
-        keep(keeper_program, keeper[1], worker[1]);
-        close(keeper[1]);
-        close(keeper_program);
-        asked = worker[1];
-        hooks->child();
+        be_spare(base, pairs);
+        base->hooks->child();
         return 1;
     }
-    hooks->parent();
-    close(keeper[1]);
-    close(worker[1]);
-    *spare = (struct rf_spare){keeper[0], worker[0]};
+    base->hooks->parent();
+    close(pairs[KEEPER][1]);
+    close(pairs[WORKER][1]);
+    close(pairs[BETWEEN][0]);
+    close(pairs[BETWEEN][1]);
+    *spare = (struct rf_spare){pairs[KEEPER][0], pairs[WORKER][0], shape};
     if (pid < 0)
         rf_spare_drop(spare);
     return pid < 0 ? pid : 0;
 }
 
-int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request)
+int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request, int owner_map)
 {
-    int r = rf_frame_send(spare->worker, request->type, request->request_id, request->parts,
-                          request->n_parts, request->fds + 1, request->n_fds - 1);
+    int fds[2] = {request->fds[0], owner_map};
+    int r = rf_frame_send(spare->keeper, request->type, request->request_id,
+                          &request->parts[RF_SPAWN_POLICY], 1, fds, owner_map < 0 ? 1 : 2);
     if (!r)
-        r = rf_frame_send(spare->keeper, request->type, request->request_id, NULL, 0, request->fds,
-                          1);
+        r = rf_frame_send(spare->worker, request->type, request->request_id, request->parts,
+                          request->n_parts, request->fds + 1, request->n_fds - 1);
     rf_spare_drop(spare); /* what was sent is still read */
     return r;
 }
@@ -184,31 +264,56 @@ static void apply(const struct rf_bytes *parts)
 {
     char text[4096];
     snprintf(text, sizeof(text), "%.*s", (int)parts[RF_SPAWN_CWD].len, parts[RF_SPAWN_CWD].data);
-    if (chdir(text))
+    if (chdir(text) && chdir(RF_OWN_WORKSPACE))
         (void)!chdir("/");
     snprintf(text, sizeof(text), "%.*s", (int)parts[RF_SPAWN_UMASK].len,
              parts[RF_SPAWN_UMASK].data);
     umask((mode_t)strtoul(text, NULL, 8));
 }
 
+/* After the keeper-to-be's walls: this process's own.  What they lack, and an
+ * error, goes to the keeper, who speaks for the sandbox.  That one closes its end when
+ * it has become the small program, which nobody can look into. */
+static int confine(const struct rf_sandbox_policy *policy)
+{
+    struct verdict verdict;
+    if (!hear(keeper_end, &verdict) || verdict.code)
+        return -ESHUTDOWN;
+    if (verdict.text[0])
+        dprintf(2, "ringfence: %s\n", verdict.text);
+    sandbox.lost[0] = '\0';
+    int r = rf_sandbox_confine(&sandbox, policy);
+    say(keeper_end, r, r ? sandbox.error.text : sandbox.lost);
+    if (!r && !rf_sandbox_is_screened(&sandbox) && hear(keeper_end, &verdict))
+        r = -EPROTO;
+    return r;
+}
+
+/* Number 0 is taken before the install, which gives out low numbers, and once more
+ * when /dev is the sandbox's own. */
+static int null_input(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int r = null < 0 || dup2(null, 0) < 0 ? -errno : 0;
+    if (null > 0)
+        close(null);
+    return r;
+}
+
 /* Takes the descriptors over and closes the walls. */
 static int settle(const struct rf_frame *request)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || dup2(null, 0) < 0)
-        return -errno;
-    if (null > 0) /* before the install, which gives out low numbers */
-        close(null);
-    int r = rf_worker_install(request->fds, request->request_id);
-    if (r)
-        return r;
-    apply(request->parts);
-    r = rf_rlimits_apply(request->parts[RF_SPAWN_RLIMITS], false);
+    struct rf_sandbox_policy policy = {0};
+    int r = null_input();
+    r = r ? r : rf_worker_install(request->fds, request->request_id);
+    r = r ? r : rf_rlimits_apply(request->parts[RF_SPAWN_RLIMITS], false);
+    r = r ? r : rf_sandbox_policy_decode(request->parts[RF_SPAWN_POLICY], &policy, NULL);
+    r = r ? r : confine(&policy);
+    r = r ? r : null_input();
+    rf_sandbox_policy_deinit(&policy);
+    close(keeper_end);
     if (!r)
-        r = rf_sandbox_confine(&sandbox);
-    if (r)
-        dprintf(2, "ringfence: the sandbox could not be closed (%s): %s\n",
-                sandbox.failed ? sandbox.failed : "limits", strerror(-r));
+        apply(request->parts);
     return r;
 }
 

@@ -10,6 +10,7 @@
 #define RINGFENCE_KERNEL_SPARE_H
 
 #include "common/frame.h"
+#include "kernel/sandbox/sandbox.h"
 
 /* The interpreter's fork hooks. */
 struct rf_fork_hooks {
@@ -21,6 +22,15 @@ struct rf_fork_hooks {
 struct rf_spare {
     int keeper; /* socket to the keeper-to-be, owned; -1: there is no spare */
     int worker; /* likewise to the worker-to-be */
+    struct rf_sandbox_shape shape;
+};
+
+/* What all spares of a zygote are made of; borrowed. */
+struct rf_spare_base {
+    int keeper_program;
+    int listening; /* the zygote's socket, closed in the worker */
+    struct rf_sandbox_base *sandbox;
+    const struct rf_fork_hooks *hooks;
 };
 
 /* What a worker is to run with. */
@@ -30,15 +40,14 @@ struct rf_spawn {
 };
 void rf_spawn_deinit(struct rf_spawn *spawn);
 
-/* Forks one.  Returns 1 in its worker-to-be (after the child hook; the zygote's
- * `listening` socket is closed there), 0 in the zygote, -errno when the
- * machine has no room. */
-int rf_spare_make(struct rf_spare *spare, int keeper_program, int listening,
-                  const struct rf_fork_hooks *hooks);
+/* Forks one.  Returns 1 in its worker-to-be (after the child hook), 0 in the
+ * zygote, -errno when the machine has no room. */
+int rf_spare_make(struct rf_spare *spare, const struct rf_spare_base *base,
+                  struct rf_sandbox_shape shape);
 bool rf_spare_is_there(const struct rf_spare *spare);
-/* Gives it the request's descriptors and parts; it is the zygote's no more.
- * -errno when it is dead. */
-int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request);
+/* Gives it the request's descriptors and parts, and `owner_map` (or -1; see
+ * kernel/sandbox/sandbox.h); it is the zygote's no more.  -errno when it is dead. */
+int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request, int owner_map);
 /* Ends it. */
 void rf_spare_drop(struct rf_spare *spare);
 

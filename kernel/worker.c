@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "kernel/fork.h"
+#include "kernel/sandbox/sandbox.h"
 #include "kernel/sever.h"
 #include "kernel/snapshot.h"
 
@@ -246,6 +247,7 @@ static int resume(struct rf_frame *order)
         int r = rf_worker_install(order->fds, order->request_id);
         if (r)
             _exit(1);
+        rf_sandbox_oom(RF_OOM_WORKER);
         return 1;
     }
     for (int i = 0; i < RF_FD_COUNT; i++)
@@ -273,6 +275,7 @@ static int64_t be_checkpoint(int control)
     close(null);
     rf_sever_descriptors(FIRST_FREE_FD);
     prctl(PR_SET_NAME, "ringfence-ckpt");
+    rf_sandbox_oom(RF_OOM_CHECKPOINT);
     struct rf_frame_reader orders = {0};
     for (;;) {
         struct rf_frame order;

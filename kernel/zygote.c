@@ -25,12 +25,16 @@
 struct zygote {
     const struct rf_zygote_options *options; /* borrowed */
     struct rf_watch *watch;                  /* owned */
-    int keeper_program;                      /* owned */
+    struct rf_spare_base base; /* its keeper_program is owned */
     struct rf_spare spare;
+    struct rf_sandbox_shape shape; /* of the next spare: as was asked for last */
     bool wants_spare; /* a kernel has just taken the one that there was */
     uint64_t spawned;
     time_t last_request;
 };
+
+/* In a worker it outlives the zygote's own things. */
+static struct rf_sandbox_base sandbox_base;
 
 struct client {
     int fd; /* owned */
@@ -76,37 +80,86 @@ static int make_spare(struct zygote *zygote)
     unsigned tasks = rf_count_tasks();
     if (tasks > 1)
         rf_log(RF_LOG_WARN, "zygote", "%u threads run here: a preloaded module started them", tasks);
-    int r = rf_spare_make(&zygote->spare, zygote->keeper_program, zygote->options->fd,
-                          &zygote->options->hooks);
+    int r = rf_spare_make(&zygote->spare, &zygote->base, zygote->shape);
     if (r < 0)
         rf_log(RF_LOG_ERROR, "zygote", "cannot fork: %s", strerror(-r));
     return r;
 }
 
-/* Where it does not answer, the client finds the connection closed and asks again. */
-static void spawn(struct zygote *zygote, struct client *client)
+/* What a request's policy means for the zygote. */
+struct wish {
+    struct rf_sandbox_shape shape;
+    int owner_map; /* owned; -1: none */
+    struct rf_error err;
+};
+
+/* NULL, or why it cannot be. */
+static const char *read_policy(const struct rf_frame *request, struct wish *ret)
 {
-    struct rf_frame *request = &client->request;
-    if (request->n_parts != RF_SPAWN_PARTS || request->n_fds != 1 + RF_FD_COUNT) {
-        refuse(client, "error", "a spawn request of another version of ringfence");
-        return;
-    }
+    struct rf_sandbox_policy policy;
+    int r = rf_sandbox_policy_decode(request->parts[RF_SPAWN_POLICY], &policy, &ret->err);
+    const char *why = r ? ret->err.text[0] ? ret->err.text : strerror(-r)
+                        : rf_sandbox_refuses(&policy);
+    ret->shape = rf_sandbox_shape_of(&policy);
+    ret->owner_map = !why && rf_sandbox_maps_owner(&policy) ? rf_sandbox_owner_map(&policy) : -1;
+    rf_sandbox_policy_deinit(&policy);
+    return why;
+}
+
+static bool is_same_shape(struct rf_sandbox_shape a, struct rf_sandbox_shape b)
+{
+    return a.walls == b.walls && a.own_net == b.own_net && a.ids == b.ids;
+}
+
+/* A spare of the wanted shape is there afterwards, if one can be.  1: this is a
+ * new worker. */
+static int prepare_spare(struct zygote *zygote, struct rf_sandbox_shape shape)
+{
+    if (rf_spare_is_there(&zygote->spare) && !is_same_shape(zygote->spare.shape, shape))
+        rf_spare_drop(&zygote->spare);
+    zygote->shape = shape;
+    return rf_spare_is_there(&zygote->spare) ? 0 : make_spare(zygote);
+}
+
+/* Why this request gets no kernel from here; NULL: it can. */
+static const char *why_not(struct zygote *zygote, const struct rf_frame *request,
+                           struct wish *ret_wish, const char **ret_code)
+{
+    *ret_code = "error";
+    if (request->n_parts != RF_SPAWN_PARTS || request->n_fds != 1 + RF_FD_COUNT)
+        return "a spawn request of another version of ringfence";
     const char *why = zygote->options->direct ? NULL : why_not_here(request);
+    if (!why)
+        return read_policy(request, ret_wish);
+    *ret_code = "place";
+    return why;
+}
+
+/* Where it does not answer, the client finds the connection closed and asks again.
+ * 1 in a new worker. */
+static int spawn(struct zygote *zygote, struct client *client)
+{
+    struct wish wish = {.owner_map = -1};
+    const char *code, *why = why_not(zygote, &client->request, &wish, &code);
+    RF_AUTO(rf_closep) int owner_map = wish.owner_map;
     if (why) {
-        refuse(client, "place", why);
-        return;
+        refuse(client, code, why);
+        return 0;
     }
+    if (prepare_spare(zygote, wish.shape) == 1)
+        return 1;
     if (!rf_spare_is_there(&zygote->spare)) {
         refuse(client, "error", "no process could be forked: see the zygote's log");
-        return;
+        return 0;
     }
-    int r = rf_spare_hand_over(&zygote->spare, request);
+    int r = rf_spare_hand_over(&zygote->spare, &client->request, owner_map);
     if (r) {
         rf_log(RF_LOG_WARN, "zygote", "the spare was dead: %s", strerror(-r));
-        return;
+        return 0;
     }
     zygote->spawned++;
     answer(client, RF_ZYGOTE_SPAWNED, NULL, NULL);
+    return 0;
 }
 
 static void tell_state(struct zygote *zygote, struct client *client)
@@ -127,7 +180,7 @@ static bool is_same_user(int fd)
     return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) && peer.uid == geteuid();
 }
 
-/* 0: go on; -ESHUTDOWN: end. */
+/* 0: go on; 1 in a new worker; -ESHUTDOWN: end. */
 static int serve(struct zygote *zygote, struct client *client)
 {
     struct timeval limit = {.tv_sec = zygote->options->direct ? 0 : REQUEST_TIMEOUT_S};
@@ -141,10 +194,9 @@ static int serve(struct zygote *zygote, struct client *client)
         return 0;
     switch (client->request.type) {
     case RF_ZYGOTE_SPAWN:
-        spawn(zygote, client);
+        r = spawn(zygote, client);
         zygote->last_request = seconds();
         zygote->wants_spare = true;
-        r = 0;
         break;
     case RF_ZYGOTE_STATUS:
         tell_state(zygote, client);
@@ -196,7 +248,7 @@ static int wait_ms(const struct zygote *zygote)
     return idle_s ? (int)(idle_s - idle) * 1000 : -1;
 }
 
-/* Waits for a client, with a spare for it.  0 with *ret_fd; 1 in a new worker;
+/* Waits for a client, and makes a spare meanwhile.  0 with *ret_fd; 1 in a new worker;
  * -ESHUTDOWN when idle for too long. */
 static int await_client(struct zygote *zygote, int *ret_fd)
 {
@@ -211,7 +263,7 @@ static int await_client(struct zygote *zygote, int *ret_fd)
         const char *changed = n > 0 ? rf_watch_changed(zygote->watch) : NULL;
         if (changed && !options->direct)
             start_again(zygote, changed);
-        if (n >= 0 && (n || zygote->wants_spare) && !rf_spare_is_there(&zygote->spare) &&
+        if (!n && zygote->wants_spare && !rf_spare_is_there(&zygote->spare) &&
             make_spare(zygote) == 1)
             return 1;
         zygote->wants_spare = false;
@@ -246,22 +298,31 @@ static int serve_all(struct zygote *zygote)
 
 int rf_zygote_serve(const struct rf_zygote_options *options)
 {
-    struct zygote zygote = {.options = options, .last_request = seconds(), .spare = {-1, -1}};
-    zygote.keeper_program = open(options->keeper_path, O_PATH | O_CLOEXEC);
-    if (zygote.keeper_program < 0)
+    struct zygote zygote = {.options = options, .last_request = seconds(),
+                            .spare = {.keeper = -1, .worker = -1},
+                            .shape = rf_sandbox_shape_guess()};
+    int keeper_program = open(options->keeper_path, O_PATH | O_CLOEXEC);
+    if (keeper_program < 0)
         return -errno;
+    zygote.base = (struct rf_spare_base){keeper_program, options->fd, &sandbox_base,
+                                         &options->hooks};
     zygote.watch = rf_watch_new(options->watch, options->n_watch, options->since);
     if (!zygote.watch) {
-        close(zygote.keeper_program);
+        close(keeper_program);
         return -ENOMEM;
     }
+    int filters = rf_sandbox_base_init(&sandbox_base, options->imports, options->n_imports);
+    if (filters)
+        rf_log(RF_LOG_ERROR, "zygote", "the filter of system calls cannot be made: %s",
+               strerror(-filters));
     signal(SIGCHLD, SIG_IGN); /* nobody waits for the keepers */
     int r = serve_all(&zygote);
     signal(SIGCHLD, SIG_DFL);
     rf_watch_free(zygote.watch);
     if (r != 1) {
         rf_spare_drop(&zygote.spare);
-        close(zygote.keeper_program);
+        rf_sandbox_base_deinit(&sandbox_base);
+        close(keeper_program);
     }
     return r == -ESHUTDOWN ? 0 : r;
 }

@@ -20,6 +20,8 @@ struct rf_zygote_options {
     const char *preload;     /* for the status */
     const char *const *watch; /* files and folders that were loaded, borrowed */
     size_t n_watch;
+    const char *const *imports; /* folders and files that a cell must not change, borrowed */
+    size_t n_imports;
     struct timespec since; /* when loading began (CLOCK_REALTIME) */
     struct rf_fork_hooks hooks;
 };

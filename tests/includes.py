@@ -41,7 +41,7 @@ THIRD_PARTY = {
 LIBC_FOLDERS = ("arpa/", "asm/", "linux/", "net/", "netinet/", "sys/")
 LIBC = set("""
     assert ctype dirent dlfcn elf endian err errno fcntl float fnmatch ftw getopt glob grp inttypes
-    langinfo libgen limits link locale malloc math netdb poll pthread pty pwd regex sched semaphore
+    ifaddrs langinfo libgen limits link locale malloc math netdb poll pthread pty pwd regex sched semaphore
     setjmp signal spawn stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn
     string strings syslog termios threads time unistd utime wchar wctype
 """.split())

@@ -18,6 +18,8 @@ int rf_cmd_zygote(int argc, char **argv);
 int rf_cmd_install(int argc, char **argv);
 /* Removes kernelspecs, or all that was installed. */
 int rf_cmd_uninstall(int argc, char **argv);
+/* Forgets the packages that %pip installed for a workspace. */
+int rf_cmd_env(int argc, char **argv);
 /* Says which layers this machine has, and what to do about the others. */
 int rf_cmd_doctor(int argc, char **argv);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/bytes.h"
+#include "gateway/cli/profile.h"
 
 static int read_preload(const json_t *value, struct rf_config *config, struct rf_error *err)
 {
@@ -41,6 +42,31 @@ static int read_zygote(const json_t *value, struct rf_config *config, struct rf_
     return 0;
 }
 
+static int read_text(const char *key, const json_t *value, char **to, struct rf_error *err)
+{
+    if (!json_is_string(value))
+        return rf_error_set(err, -EINVAL, "\"%s\" must be a text", key);
+    free(*to);
+    *to = strdup(json_string_value(value));
+    return *to ? 0 : -ENOMEM;
+}
+
+static int read_sandbox(const json_t *value, struct rf_config *config, struct rf_error *err)
+{
+    const char *text = json_string_value(value);
+    if (!text || (strcmp(text, "auto") && strcmp(text, "require")))
+        return rf_error_set(err, -EINVAL, "\"sandbox\" must be \"auto\" or \"require\"");
+    return read_text("sandbox", value, &config->sandbox, err);
+}
+
+static int read_profiles(const json_t *value, struct rf_config *config, struct rf_error *err)
+{
+    int r = rf_profile_check_all(value, getenv("HOME"), err);
+    if (!r)
+        config->profiles = json_incref((json_t *)value);
+    return r;
+}
+
 static const struct {
     const char *name;
     size_t offset;
@@ -58,6 +84,12 @@ static int read_member(const char *key, const json_t *value, struct rf_config *c
         return read_preload(value, config, err);
     if (!strcmp(key, "zygote"))
         return read_zygote(value, config, err);
+    if (!strcmp(key, "profile"))
+        return read_text(key, value, &config->profile, err);
+    if (!strcmp(key, "sandbox"))
+        return read_sandbox(value, config, err);
+    if (!strcmp(key, "profiles"))
+        return read_profiles(value, config, err);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
         if (strcmp(key, numbers[i].name))
             continue;
@@ -68,7 +100,7 @@ static int read_member(const char *key, const json_t *value, struct rf_config *c
     }
     return rf_error_set(err, -EINVAL,
                         "there is no setting \"%.60s\" (known: preload, zygote, zygote_idle, "
-                        "max_message, spool_max, history_size)",
+                        "max_message, spool_max, history_size, profile, sandbox, profiles)",
                         key);
 }
 
@@ -78,7 +110,7 @@ int rf_config_read(const char *path, struct rf_config *ret, struct rf_error *err
     if (access(path, F_OK))
         return 0;
     json_error_t bad;
-    json_t *root = json_load_file(path, 0, &bad);
+    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &bad);
     if (!root)
         return rf_error_set(err, -EINVAL, "%s: line %d, column %d: %s", path, bad.line, bad.column,
                             bad.text);
@@ -115,5 +147,8 @@ int rf_config_load(struct rf_config *ret, struct rf_error *err)
 void rf_config_deinit(struct rf_config *config)
 {
     free(config->preload);
+    free(config->profile);
+    free(config->sandbox);
+    json_decref(config->profiles);
     *config = (struct rf_config){0};
 }

@@ -1,32 +1,30 @@
 /* ringfence doctor: which layers this machine has, and what to do about the others.
  *
  * One table of checks; each looks at the machine as it is for the user who
- * asks, tries rather than guesses, and changes nothing.  What can harm the
- * caller (namespaces, mounts) is tried in a forked child.
+ * asks, tries rather than guesses, and changes nothing.  The walls inside the
+ * sandbox are the kernel program's, and tried by it.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/seccomp.h>
-#include <sched.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <ringfence/version.h>
 
 #include "common/cleanup.h"
 #include "gateway/cli/commands.h"
+#include "gateway/cli/config.h"
 #include "gateway/cli/files.h"
 #include "gateway/cli/options.h"
 #include "gateway/cli/paths.h"
+#include "gateway/cli/profile.h"
 #include "gateway/cli/python.h"
+#include "gateway/supervise/cgroup.h"
+#include "gateway/supervise/network.h"
 #include "gateway/supervise/runtime.h"
 #include "gateway/supervise/zygote.h"
 
@@ -55,85 +53,15 @@ static void say(struct report *to, enum finding finding, const char *format, ...
     va_end(args);
 }
 
-/* Runs `try` in a child; what it returns: 0 or a positive errno. */
-static int in_child(int (*try)(int), int argument)
+static void print(const char *layer, const struct report *found)
 {
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid < 0)
-        return errno;
-    if (!pid)
-        _exit(try(argument));
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return errno;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
-}
-
-static int try_namespaces(int flags)
-{
-    return unshare(flags) ? errno : 0;
-}
-
-static int write_text(const char *path, const char *text)
-{
-    RF_AUTO(rf_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
-    return fd < 0 || write(fd, text, strlen(text)) < 0 ? errno : 0;
-}
-
-static int map_ids(void)
-{
-    char uid[48], gid[48];
-    snprintf(uid, sizeof(uid), "%u %u 1", geteuid(), geteuid());
-    snprintf(gid, sizeof(gid), "%u %u 1", getegid(), getegid());
-    if (unshare(CLONE_NEWUSER))
-        return errno;
-    int r = write_text("/proc/self/setgroups", "deny");
-    if (!r)
-        r = write_text("/proc/self/uid_map", uid);
-    return r ? r : write_text("/proc/self/gid_map", gid);
-}
-
-/* A new mount namespace whose mounts stay inside. */
-static int private_mounts(void)
-{
-    int r = map_ids();
-    if (!r && unshare(CLONE_NEWNS))
-        r = errno;
-    if (!r && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-        r = errno;
-    return r;
-}
-
-static int mount_proc(int unused)
-{
-    (void)unused;
-    return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ? errno : 0;
-}
-
-static int try_proc(int unused)
-{
-    (void)unused;
-    int r = private_mounts();
-    if (!r && unshare(CLONE_NEWPID))
-        r = errno;
-    return r ? r : in_child(mount_proc, 0);
-}
-
-static int try_overlay(int unused)
-{
-    (void)unused;
-    int r = private_mounts();
-    if (!r && mount("tmpfs", "/tmp", "tmpfs", 0, NULL))
-        r = errno;
-    if (!r && (mkdir("/tmp/lower", 0700) || mkdir("/tmp/upper", 0700) || mkdir("/tmp/work", 0700)))
-        r = errno;
-    static const char dirs[] =
-        "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work,userxattr";
-    if (!r && mount("overlay", "/tmp/lower", "overlay", 0, dirs))
-        r = errno;
-    return r;
+    static const char *const marks[] = {[HAVE] = "ok", [LACK] = "LACKS", [NOTE] = "note"};
+    const char *mark = marks[found->finding];
+    for (const char *line = found->text; *line; layer = mark = "") {
+        int len = (int)strcspn(line, "\n");
+        printf("  %-6s%-18s%.*s\n", mark, layer, len, line);
+        line += len + (line[len] == '\n');
+    }
 }
 
 static void check_kernel(struct report *to)
@@ -148,103 +76,122 @@ static void check_kernel(struct report *to)
         say(to, HAVE, "Linux %.60s", name.release);
 }
 
-static void check_user_namespace(struct report *to)
+/* --- what the kernel program says of its own walls --- */
+
+/* What to do where a step does not work; a step without a row has its own words. */
+static const struct advice {
+    const char *step, *text;
+} advices[] = {
+    {"user", "ask the administrator for: sysctl kernel.unprivileged_userns_clone=1\n"
+             "user.max_user_namespaces=10000 (in a container: a seccomp profile that\n"
+             "allows unshare; in a chroot: never)"},
+    {"proc", "in a container whose /proc is masked: --security-opt systempaths=unconfined"},
+    {"mount_proc", "in a container whose /proc is masked: --security-opt systempaths=unconfined"},
+    {"landlock", "boot with lsm=landlock,..."},
+    {"seccomp", "a Linux with CONFIG_SECCOMP_FILTER"},
+};
+
+static void print_step(const char *step, const json_t *answer)
 {
-    int r = in_child(try_namespaces, CLONE_NEWUSER);
-    if (!r)
-        say(to, HAVE, "an ordinary user can make one");
-    else
-        say(to, LACK,
-            "%s; kernels run without a sandbox. Ask the administrator for\n"
-            "sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000\n"
-            "(in a container: a seccomp profile that allows unshare; in a chroot: never)",
-            strerror(r));
+    struct report found;
+    const char *why = json_string_value(json_object_get(answer, "why")), *todo = "";
+    if (json_is_true(json_object_get(answer, "works"))) {
+        say(&found, HAVE, "%.200s", why && *why ? why : "works");
+        print(step, &found);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(advices) / sizeof(*advices); i++)
+        if (!strcmp(step, advices[i].step))
+            todo = advices[i].text;
+    say(&found, LACK, "%.120s%s%.190s", why && *why ? why : "denied", *todo ? "\n" : "", todo);
+    print(step, &found);
 }
 
-static void check_pid_namespace(struct report *to)
+/* The table of steps is the kernel program's; this prints what there is. */
+static void print_sandbox(const char *program)
 {
-    int r = in_child(try_namespaces, CLONE_NEWUSER | CLONE_NEWPID);
-    if (!r)
-        say(to, HAVE, "a kernel sees and signals its own processes only");
-    else
-        say(to, LACK, "%s; see user namespace", strerror(r));
-}
-
-static void check_mount_namespace(struct report *to)
-{
-    int r = in_child(try_namespaces, CLONE_NEWUSER | CLONE_NEWNS);
-    if (!r)
-        say(to, HAVE, "mounts of a kernel stay inside");
-    else
-        say(to, LACK, "%s; see user namespace", strerror(r));
-}
-
-static void check_proc(struct report *to)
-{
-    int r = in_child(try_proc, 0);
-    if (!r)
-        say(to, HAVE, "/proc shows a kernel its own processes only");
-    else
-        say(to, LACK,
-            "%s; /proc of the machine stays visible. In a container whose /proc\n"
-            "is masked that is so: start it with --security-opt systempaths=unconfined",
-            strerror(r));
-}
-
-static void check_landlock(struct report *to)
-{
-    static const unsigned version_flag = 1; /* LANDLOCK_CREATE_RULESET_VERSION */
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, version_flag);
-    if (abi > 0)
-        say(to, NOTE, "ABI %ld; not used yet", abi);
-    else
-        say(to, NOTE, "not here (boot with lsm=landlock,...); not used yet");
-}
-
-static void check_seccomp(struct report *to)
-{
-    unsigned action = SECCOMP_RET_ERRNO;
-    bool have = !syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action);
-    say(to, NOTE, have ? "filters can be set; not used yet" : "not here; not used yet");
-}
-
-/* The path of this process below the mount of cgroup v2; false: no v2. */
-static bool own_cgroup(char *ret, size_t size)
-{
+    char *argv[] = {(char *)program, (char *)"--probe-sandbox", NULL};
     RF_AUTO(rf_buf_deinitp) struct rf_buf text = {0};
-    struct rf_bytes rest, line;
-    if (rf_file_read("/proc/self/cgroup", &text))
-        return false;
-    for (rest = rf_buf_bytes(&text); rf_next_line(&rest, &line);)
-        if (line.len > 3 && !memcmp(line.data, "0::", 3)) {
-            snprintf(ret, size, "/sys/fs/cgroup%.*s/cgroup.procs", (int)line.len - 3,
-                     (const char *)line.data + 3);
-            return !access("/sys/fs/cgroup/cgroup.controllers", F_OK);
-        }
-    return false;
+    struct rf_error err = {0};
+    int r = rf_program_ask(argv, &text, &err);
+    json_t *root = r ? NULL : json_loadb((const char *)text.data, text.len, 0, NULL);
+    const char *step;
+    json_t *answer;
+    json_object_foreach(root, step, answer)
+        print_step(step, answer);
+    if (!json_object_size(root)) {
+        struct report found;
+        say(&found, LACK, "%.200s does not say what its sandbox can do%s%.100s", program,
+            err.text[0] ? ": " : "", err.text);
+        print("sandbox", &found);
+    }
+    json_decref(root);
 }
+
+/* --- what the gateway does itself --- */
 
 static void check_cgroup(struct report *to)
 {
-    char procs[PATH_MAX];
-    if (own_cgroup(procs, sizeof(procs)))
-        say(to, NOTE, "v2, %s; not used yet",
-            access(procs, W_OK) ? "not delegated to this user (systemd-run --user --scope does)"
-                                : "ours to divide");
-    else if (!access("/sys/fs/cgroup/memory", F_OK))
-        say(to, NOTE, "v1, %s; not used yet",
-            access("/sys/fs/cgroup/memory", W_OK) ? "not writable for this user" : "writable");
+    static struct rf_cgroup_place place; /* paths */
+    char text[120];
+    rf_cgroup_find_own(&place);
+    if (rf_cgroup_describe(&place, text, sizeof(text)))
+        say(to, HAVE, "%s", text);
     else
-        say(to, NOTE, "not mounted; not used yet");
+        say(to, LACK,
+            "%s; kernels get rlimits, and a\nwatchdog that looks at their memory, instead. Start "
+            "Jupyter with:\nsystemd-run --user --scope -p Delegate=yes jupyter lab",
+            text);
 }
 
-static void check_overlay(struct report *to)
+static void check_network(struct report *to)
 {
-    int r = in_child(try_overlay, 0);
-    if (!r)
-        say(to, NOTE, "works for this user; not used yet");
+    struct rf_network_tool tool;
+    struct rf_error err = {0};
+    if (!rf_network_find(&tool, &err))
+        say(to, HAVE, "%.200s", tool.program);
     else
-        say(to, NOTE, "not for this user (%s); not used yet", strerror(r));
+        say(to, LACK, "%.200s;\nkernels with network=on get none, or the host's where the "
+                      "profile's\nnetwork_fallback allows that", err.text);
+}
+
+static void check_host_network(const char *name, const struct rf_config *config)
+{
+    struct rf_profile profile;
+    struct report found;
+    struct rf_error err = {0};
+    if (rf_profile_find(name, config->profiles, getenv("HOME"), &profile, &err))
+        return;
+    if (profile.network == RF_NETWORK_HOST)
+        say(&found, NOTE, "network=host: its kernels share this machine's network");
+    else if (profile.network == RF_NETWORK_ON && profile.network_fallback == RF_NETWORK_HOST)
+        say(&found, NOTE, "network_fallback=host: they may share this machine's network");
+    if (profile.network == RF_NETWORK_HOST || profile.network_fallback == RF_NETWORK_HOST)
+        print(name, &found);
+    rf_profile_deinit(&profile);
+}
+
+static void print_profiles(void)
+{
+    static const char *const built_in[] = {"workspace", "offline", "strict", "off"};
+    struct rf_config config;
+    struct rf_error err = {0};
+    struct report found;
+    const char *name;
+    json_t *value;
+    if (rf_config_load(&config, &err)) {
+        say(&found, LACK, "%.310s", err.text);
+        print("configuration", &found);
+        return;
+    }
+    say(&found, HAVE, "default: %.64s; workspace, offline, strict, off and %zu of the configuration",
+        config.profile ? config.profile : "workspace", json_object_size(config.profiles));
+    print("profiles", &found);
+    for (size_t i = 0; i < sizeof(built_in) / sizeof(*built_in); i++)
+        check_host_network(built_in[i], &config);
+    json_object_foreach(config.profiles, name, value)
+        check_host_network(name, &config);
+    rf_config_deinit(&config);
 }
 
 static void check_runtime(struct report *to)
@@ -279,28 +226,11 @@ static const struct check {
     void (*run)(struct report *);
 } checks[] = {
     {"Linux", check_kernel},
-    {"user namespace", check_user_namespace},
-    {"pid namespace", check_pid_namespace},
-    {"mount namespace", check_mount_namespace},
-    {"private /proc", check_proc},
-    {"Landlock", check_landlock},
-    {"seccomp", check_seccomp},
     {"cgroup", check_cgroup},
-    {"overlayfs", check_overlay},
+    {"network helper", check_network},
     {"runtime folder", check_runtime},
     {"zygotes", check_zygotes},
 };
-
-static void print(const char *layer, const struct report *found)
-{
-    static const char *const marks[] = {[HAVE] = "ok", [LACK] = "LACKS", [NOTE] = "note"};
-    const char *mark = marks[found->finding];
-    for (const char *line = found->text; *line; layer = mark = "") {
-        int len = (int)strcspn(line, "\n");
-        printf("  %-6s%-18s%.*s\n", mark, layer, len, line);
-        line += len + (line[len] == '\n');
-    }
-}
 
 static void print_python(const char *label, const char *program)
 {
@@ -347,6 +277,8 @@ static void print_installation(void)
     say(&found, HAVE, "%.300s", paths.prefix);
     print("installation", &found);
     print_python("built-in Python", paths.kernel_program);
+    puts("\nWalls around a kernel:");
+    print_sandbox(paths.kernel_program);
     rf_paths_deinit(&paths);
 }
 
@@ -362,10 +294,11 @@ int rf_cmd_doctor(int argc, char **argv)
         checks[i].run(&found);
         print(checks[i].layer, &found);
     }
+    print_profiles();
     puts("\nPython:");
-    print_installation();
     print_pythons();
-    puts("\nToday's sandbox is namespaces only (user, pid, mount, private /proc), without\n"
-         "capabilities and new privileges. The layers marked \"note\" come later.");
+    print_installation();
+    puts("\nA kernel that lacks a layer starts without it and says so; with --sandbox=require\n"
+         "it does not start.");
     return RF_EXIT_OK;
 }

@@ -11,15 +11,22 @@
 
 #include "common/cleanup.h"
 #include "gateway/cli/commands.h"
+#include "gateway/cli/config.h"
 #include "gateway/cli/files.h"
 #include "gateway/cli/kernelspec.h"
 #include "gateway/cli/options.h"
 #include "gateway/cli/paths.h"
+#include "gateway/cli/profile.h"
 #include "gateway/cli/python.h"
 
 struct install {
     bool user, sys_prefix;
-    const char *prefix, *name, *display_name, *python, *preload; /* borrowed from argv */
+    const char *prefix, *name, *display_name, *python, *preload, *profile; /* borrowed from argv */
+};
+
+/* Made from the profile where none were given. */
+struct names {
+    char name[RF_PROFILE_NAME_MAX + 16], display[RF_PROFILE_NAME_MAX + 40];
 };
 
 static const struct rf_option options[] = {
@@ -31,9 +38,12 @@ static const struct rf_option options[] = {
     {"prefix", 0, "FOLDER", RF_OPTION_TEXT, offsetof(struct install, prefix),
      "in FOLDER/share/jupyter/kernels"},
     {"name", 0, "NAME", RF_OPTION_TEXT, offsetof(struct install, name),
-     "name of the kernelspec (ringfence)"},
+     "name of the kernelspec (ringfence, or ringfence-PROFILE)"},
     {"display-name", 0, "TEXT", RF_OPTION_TEXT, offsetof(struct install, display_name),
-     "what menus show (Python 3 (Ringfence))"},
+     "what menus show (Python 3 (Ringfence), with the profile)"},
+    {"profile", 0, "NAME", RF_OPTION_TEXT, offsetof(struct install, profile),
+     "for kernels of this profile: workspace, offline, strict,\n"
+     "off, or one of the configuration"},
     {"python", 0, "PATH", RF_OPTION_TEXT, offsetof(struct install, python),
      "run cells on this interpreter, for example a virtual\n"
      "environment's bin/python (the system's Python)"},
@@ -131,17 +141,40 @@ static bool modules_ok(const char *list)
     }
 }
 
-/* Checks what was asked for and fills in what follows from it. */
-static int prepare(const struct install *install, struct rf_kernelspec *spec,
-                   char kernels[PATH_MAX], char python[PATH_MAX], struct rf_error *err)
+/* The profile has to exist; name and display name follow from it. */
+static int choose_names(const struct install *install, struct names *names,
+                        struct rf_kernelspec *spec, struct rf_error *err)
 {
-    int r = kernels_folder(install, kernels, err);
+    struct rf_config config;
+    struct rf_profile profile = {0};
+    int r = install->profile ? rf_config_load(&config, err) : 0;
+    if (!r && install->profile) {
+        r = rf_profile_find(install->profile, config.profiles, getenv("HOME"), &profile, err);
+        rf_profile_deinit(&profile);
+        rf_config_deinit(&config);
+    }
     if (r)
         return r;
-    *spec = (struct rf_kernelspec){.kernels = kernels,
-                                   .name = install->name,
-                                   .display_name = install->display_name,
-                                   .preload = install->preload};
+    const char *dash = install->profile ? "-" : "", *comma = install->profile ? ", " : "";
+    const char *which = install->profile ? install->profile : "";
+    snprintf(names->name, sizeof(names->name), "ringfence%s%s", dash, which);
+    snprintf(names->display, sizeof(names->display), "Python 3 (Ringfence%s%s)", comma, which);
+    spec->profile = install->profile;
+    spec->name = install->name ? install->name : names->name;
+    spec->display_name = install->display_name ? install->display_name : names->display;
+    return 0;
+}
+
+/* Checks what was asked for and fills in what follows from it. */
+static int prepare(const struct install *install, struct rf_kernelspec *spec, struct names *names,
+                   char kernels[PATH_MAX], char python[PATH_MAX], struct rf_error *err)
+{
+    *spec = (struct rf_kernelspec){.kernels = kernels, .preload = install->preload};
+    int r = kernels_folder(install, kernels, err);
+    if (!r)
+        r = choose_names(install, names, spec, err);
+    if (r)
+        return r;
     if (!rf_kernelspec_name_ok(spec->name))
         return rf_error_set(err, -EINVAL,
                             "\"%.100s\" cannot name a kernelspec: use letters, digits, dots, "
@@ -184,7 +217,8 @@ static int write_spec(const struct rf_paths *paths, const struct rf_kernelspec *
 
 int rf_cmd_install(int argc, char **argv)
 {
-    struct install install = {.name = "ringfence", .display_name = "Python 3 (Ringfence)"};
+    struct install install = {0};
+    struct names names;
     size_t n_words;
     int status;
     if (!rf_options_begin(&table, argc, argv, &install, &n_words, &status))
@@ -195,7 +229,7 @@ int rf_cmd_install(int argc, char **argv)
     char kernels[PATH_MAX], python[PATH_MAX];
     int r = rf_paths_find(&paths, &err);
     if (!r)
-        r = prepare(&install, &spec, kernels, python, &err);
+        r = prepare(&install, &spec, &names, kernels, python, &err);
     bool usage = r == -EINVAL;
     if (!r)
         r = write_spec(&paths, &spec, &err);

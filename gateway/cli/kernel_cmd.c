@@ -11,13 +11,14 @@
 #include "common/log.h"
 #include "gateway/cli/commands.h"
 #include "gateway/cli/config.h"
+#include "gateway/cli/confine.h"
 #include "gateway/cli/options.h"
 #include "gateway/cli/paths.h"
 #include "gateway/cli/python.h"
 #include "gateway/cli/session.h"
 
 struct values {
-    const char *file, *python, *preload, *zygote, *log_level, *transport, *ip;
+    const char *file, *python, *preload, *zygote, *log_level, *transport, *ip, *profile, *sandbox;
     int64_t zygote_idle, max_message, spool_max, history_size;
     int64_t zmq_heartbeat, shell, iopub, stdin_, control, hb;
 };
@@ -32,6 +33,11 @@ static const struct rf_option options[] = {
      "the interpreter that runs the cells (default: the system's)"},
     {"preload", 0, "A,B", RF_OPTION_TEXT, FIELD(preload),
      "modules that the zygote imports before it forks kernels"},
+    {"profile", 0, "NAME", RF_OPTION_TEXT, FIELD(profile),
+     "what the kernel may have: workspace, offline, strict, off, or one of the\n"
+     "configuration (workspace)"},
+    {"sandbox", 0, "auto|require", RF_OPTION_TEXT, FIELD(sandbox),
+     "require: no kernel where this machine denies a layer of the sandbox"},
     {"zygote", 0, "auto|off", RF_OPTION_TEXT, FIELD(zygote),
      "off: a zygote of its own for this kernel (also RINGFENCE_ZYGOTE=off)"},
     {"zygote-idle", 0, "SECONDS", RF_OPTION_NUMBER, FIELD(zygote_idle),
@@ -141,6 +147,30 @@ static int choose_zygote(const struct values *values, const struct rf_config *co
     return rf_python_find(values->python, python, err);
 }
 
+/* The profile, as the parts of the gateway that it concerns want it. */
+static void apply_profile(const struct rf_confined *confined, const struct rf_paths *paths,
+                          struct rf_session_options *ret)
+{
+    const struct rf_profile *profile = &confined->profile;
+    ret->limits = (struct rf_limits){.profile = profile->name,
+                                     .output_bytes = (uint64_t)profile->output_bytes,
+                                     .cell_us = profile->cell_time * 1000,
+                                     .idle_us = profile->idle_time * 1000,
+                                     .life_us = profile->lifetime * 1000};
+    ret->note = (const char *)confined->note.data;
+    ret->connection_first = confined->masks_connection;
+    ret->supervisor.enclosure = (struct rf_enclosure_options){
+        .sweeper_program = paths->sweeper_program,
+        .profile = profile->name,
+        .limits = {.memory = profile->memory, .processes = profile->processes, .cpu = profile->cpu},
+        .walls = profile->walls,
+        .require = profile->require,
+        .network = profile->walls && profile->network == RF_NETWORK_ON,
+        .network_host = profile->network_fallback == RF_NETWORK_HOST};
+    ret->supervisor.request.environ = rf_buf_bytes(&confined->environ);
+    ret->supervisor.request.policy = rf_buf_bytes(&confined->policy);
+}
+
 static size_t choose(int64_t given, int64_t configured)
 {
     return (size_t)(given ? given : configured);
@@ -170,6 +200,7 @@ int rf_cmd_kernel(int argc, char **argv)
     struct values values = {.zmq_heartbeat = RF_ZMTP_HEARTBEAT_S};
     struct rf_session_options session = {0};
     struct rf_config config = {0};
+    struct rf_confined confined = {0};
     struct rf_paths paths = {0};
     struct rf_buf words = {0};
     struct rf_error err = {0};
@@ -185,11 +216,19 @@ int rf_cmd_kernel(int argc, char **argv)
         r = rf_config_load(&config, &err);
     if (!r)
         r = prepare(&values, &config, &paths, python, &session, &err);
-    session.supervisor.argv = (const char *)words.data;
-    session.supervisor.argv_len = words.len;
+    if (!r)
+        r = rf_confine(&(struct rf_confine_options){.profile = values.profile,
+                                                    .sandbox = values.sandbox,
+                                                    .connection_file = values.file,
+                                                    .config = &config},
+                       &confined, &err);
+    if (!r)
+        apply_profile(&confined, &paths, &session);
+    session.supervisor.request.argv = rf_buf_bytes(&words);
     status = r ? RF_EXIT_FAILED : rf_session_run(&session, &err);
     if (err.code)
         fprintf(stderr, "ringfence: %s\n", err.text);
+    rf_confined_deinit(&confined);
     rf_config_deinit(&config);
     rf_paths_deinit(&paths);
     rf_buf_deinit(&words);

@@ -44,6 +44,8 @@ static void make_json(const char *program, const struct rf_kernelspec *spec, str
         add_text(to, ", \"--python\", ", spec->python);
     if (spec->preload)
         add_text(to, ", \"--preload\", ", spec->preload);
+    if (spec->profile)
+        add_text(to, ", \"--profile\", ", spec->profile);
     add_text(to, "],\n \"display_name\": ", spec->display_name);
     rf_buf_add_str(to, ",\n \"language\": \"python\","
                        "\n \"interrupt_mode\": \"message\","

@@ -21,6 +21,7 @@ struct rf_kernelspec {
     const char *display_name;
     const char *python;  /* absolute; NULL: the built-in one */
     const char *preload; /* NULL: none */
+    const char *profile; /* NULL: the configuration's */
 };
 
 /* Letters, digits, dot, dash and underscore, and not only dots. */

@@ -24,6 +24,7 @@ static const struct command {
     {"install", rf_cmd_install, "make Ringfence known to Jupyter"},
     {"uninstall", rf_cmd_uninstall, "remove one kernelspec, or all that was installed"},
     {"zygote", rf_cmd_zygote, "show or stop the warm interpreters that kernels are forked from"},
+    {"env", rf_cmd_env, "forget the packages that %pip installed for a workspace"},
     {"doctor", rf_cmd_doctor, "say what this machine can do, and what to do about the rest"},
     {"--version", print_version, "print the version"},
     {"--help", print_help, "show this text"},

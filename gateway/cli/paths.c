@@ -19,6 +19,7 @@ static const struct part {
     {offsetof(struct rf_paths, program), "bin/ringfence", true},
     {offsetof(struct rf_paths, kernel_program), "libexec/ringfence/ringfence-kernel", true},
     {offsetof(struct rf_paths, keeper_program), "libexec/ringfence/ringfence-keeper", true},
+    {offsetof(struct rf_paths, sweeper_program), "libexec/ringfence/ringfence-sweeper", true},
     {offsetof(struct rf_paths, start_script), "lib/ringfence/zygote_start.py", true},
     {offsetof(struct rf_paths, module), "lib/ringfence/_ringfence.abi3.so", true},
     {offsetof(struct rf_paths, kernelspec), "share/ringfence/kernelspec", false},

@@ -14,6 +14,7 @@ struct rf_paths {           /* all absolute and owned */
     char *program;          /* bin/ringfence */
     char *kernel_program;   /* libexec/ringfence/ringfence-kernel */
     char *keeper_program;   /* libexec/ringfence/ringfence-keeper */
+    char *sweeper_program;  /* libexec/ringfence/ringfence-sweeper */
     char *start_script;     /* lib/ringfence/zygote_start.py */
     char *module;           /* lib/ringfence/_ringfence.abi3.so */
     char *kernelspec;       /* share/ringfence/kernelspec: the logos */

@@ -33,18 +33,17 @@ static const char about_code[] = "import sys\n"
                                  "    print('-')\n"
                                  "print(sys.executable)\n";
 
-static int start(const char *program, const char *code, pid_t *ret_pid)
+static int start(char *const *argv, pid_t *ret_pid)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC))
         return -errno;
-    char *argv[] = {(char *)program, (char *)"-c", (char *)code, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    int r = -posix_spawnp(ret_pid, program, &actions, NULL, argv, environ);
+    int r = -posix_spawnp(ret_pid, argv[0], &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
     if (!r)
@@ -72,18 +71,32 @@ static int read_answer(int fd, struct rf_buf *to)
     return -ENOEXEC;
 }
 
-int rf_python_run(const char *program, const char *code, struct rf_buf *to, struct rf_error *err)
+/* *ret_status: as of waitpid(). */
+static int run(char *const *argv, struct rf_buf *to, int *ret_status, struct rf_error *err)
 {
     pid_t pid;
-    RF_AUTO(rf_closep) int fd = start(program, code, &pid);
+    RF_AUTO(rf_closep) int fd = start(argv, &pid);
     if (fd < 0)
-        return rf_error_errno(err, fd, "cannot run %.200s", program);
+        return rf_error_errno(err, fd, "cannot run %.200s", argv[0]);
     int r = read_answer(fd, to);
     rf_closep(&fd);
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
+    while (waitpid(pid, ret_status, 0) < 0)
         if (errno != EINTR)
-            return rf_error_errno(err, -errno, "cannot wait for %.200s", program);
+            return rf_error_errno(err, -errno, "cannot wait for %.200s", argv[0]);
+    return r;
+}
+
+int rf_program_ask(char *const *argv, struct rf_buf *to, struct rf_error *err)
+{
+    int status;
+    return run(argv, to, &status, err);
+}
+
+int rf_python_run(const char *program, const char *code, struct rf_buf *to, struct rf_error *err)
+{
+    char *argv[] = {(char *)program, (char *)"-c", (char *)code, NULL};
+    int status = 0;
+    int r = run(argv, to, &status, err);
     if (!r && (!WIFEXITED(status) || WEXITSTATUS(status)))
         r = -ENOEXEC;
     if (r == -ENOEXEC)

@@ -21,6 +21,10 @@ struct rf_python {
  * filled (-ENOEXEC: it ended with an error or printed too much). */
 int rf_python_run(const char *program, const char *code, struct rf_buf *to, struct rf_error *err);
 
+/* Runs a program and appends what it prints, however it ends.  0, or -errno with
+ * *err filled where it cannot be run. */
+int rf_program_ask(char *const *argv, struct rf_buf *to, struct rf_error *err);
+
 /* What this interpreter is. */
 int rf_python_ask(const char *program, struct rf_python *ret, struct rf_error *err);
 

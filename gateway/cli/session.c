@@ -158,8 +158,20 @@ static void on_rested(void *ctx, int64_t run_us, size_t waiting)
     rf_supervisor_rested(s->supervisor, run_us, waiting);
 }
 
+static void on_kill(void *ctx, const char *why)
+{
+    struct session *s = ctx;
+    rf_supervisor_kill(s->supervisor, why);
+}
+
+static const char *on_notice(void *ctx)
+{
+    struct session *s = ctx;
+    return rf_supervisor_notice(s->supervisor);
+}
+
 static const struct rf_kernel_ops kernel_ops = {on_send, on_worker, on_interrupt, on_shutdown,
-                                                on_rested, on_flush};
+                                                on_rested, on_flush, on_kill, on_notice};
 
 /* --- incoming --- */
 
@@ -205,6 +217,26 @@ static void on_failed(void *ctx, const struct rf_error *why)
     stop(s);
 }
 
+/* What the banner says of the sandbox, once it is known. */
+static void on_made(void *ctx)
+{
+    struct session *s = ctx;
+    const char *profile = s->options->limits.profile, *note = s->options->note;
+    struct rf_buf text = {0}, lost = {0};
+    rf_supervisor_lost_layers(s->supervisor, &lost);
+    rf_buf_add(&lost, "", 1);
+    rf_buf_printf(&text, "Ringfence " RF_VERSION ", sandbox: profile %s%s%s%s%s", profile,
+                  lost.len > 1 ? "; this machine denies: " : "", lost.len > 1 ? (char *)lost.data : "",
+                  note[0] ? "; " : "", note);
+    rf_buf_add(&text, "", 1);
+    if (rf_buf_ok(&text) && rf_buf_ok(&lost)) {
+        rf_kernel_set_note(s->kernel, (const char *)text.data);
+        rf_log(RF_LOG_INFO, "session", "%s", (const char *)text.data);
+    }
+    rf_buf_deinit(&lost);
+    rf_buf_deinit(&text);
+}
+
 static void close_handles(struct session *s)
 {
     for (int i = 0; i < SIGNALS; i++)
@@ -225,7 +257,7 @@ static void on_stopped(void *ctx)
     close_handles(s);
 }
 
-static const struct rf_supervisor_events supervisor_events = {on_failed, on_stopped};
+static const struct rf_supervisor_events supervisor_events = {on_made, on_failed, on_stopped};
 
 static void on_signal(uv_signal_t *handle, int number)
 {
@@ -356,24 +388,30 @@ static int make_kernel(struct session *s, struct rf_error *err)
     struct rf_kernel_options options = {
         .kernel_id = kernel_id(s->options, id),
         .implementation_version = RF_VERSION,
-        .banner_note = "Ringfence " RF_VERSION ", sandbox: namespaces only",
+        .banner_note = "Ringfence " RF_VERSION,
+        .limits = s->options->limits,
         .history_cells = s->options->history_cells,
         .ports = {c->shell_port, c->iopub_port, c->stdin_port, c->control_port, c->hb_port}};
+    options.limits.born_us = monotonic_us();
     s->kernel = rf_kernel_new(&options, &kernel_ops, s);
     return s->kernel ? 0 : rf_error_errno(err, -ENOMEM, "cannot make the kernel");
 }
 
 /* What others can work on meanwhile comes first: the worker is forked while the
- * sockets are bound, and clients connect while the rest is made. */
+ * sockets are bound, and clients connect while the rest is made.  But a
+ * connection file that is to be masked must not be replaced under its mask. */
 static int make_all(struct session *s, struct rf_error *err)
 {
-    int r = rf_supervisor_start(s->supervisor, err);
+    bool later = s->options->connection_first;
+    int r = later ? 0 : rf_supervisor_start(s->supervisor, err);
     if (!r)
         r = make_sockets(s, err);
     if (!r)
         r = make_wire(s, err);
     if (!r)
         r = announce(s, err);
+    if (!r && later)
+        r = rf_supervisor_start(s->supervisor, err);
     if (!r)
         r = make_kernel(s, err);
     if (!r)

@@ -60,10 +60,11 @@ static bool copy_string(const char **to, const char *from)
 static bool copy_options(struct rf_kernel_options *to, const struct rf_kernel_options *from)
 {
     *to = *from;
-    to->kernel_id = to->implementation_version = to->banner_note = NULL;
+    to->kernel_id = to->implementation_version = to->banner_note = to->limits.profile = NULL;
     return copy_string(&to->kernel_id, from->kernel_id) &&
            copy_string(&to->implementation_version, from->implementation_version) &&
-           copy_string(&to->banner_note, from->banner_note);
+           copy_string(&to->banner_note, from->banner_note) &&
+           copy_string(&to->limits.profile, from->limits.profile);
 }
 
 struct rf_kernel *rf_kernel_new(const struct rf_kernel_options *options,
@@ -99,8 +100,18 @@ struct rf_kernel *rf_kernel_free(struct rf_kernel *kernel)
     free((char *)kernel->options.kernel_id);
     free((char *)kernel->options.implementation_version);
     free((char *)kernel->options.banner_note);
+    free((char *)kernel->options.limits.profile);
     free(kernel);
     return NULL;
+}
+
+void rf_kernel_set_note(struct rf_kernel *kernel, const char *note)
+{
+    const char *copy;
+    if (!copy_string(&copy, note))
+        return;
+    free((char *)kernel->options.banner_note);
+    kernel->options.banner_note = copy;
 }
 
 void rf_kernel_start(struct rf_kernel *kernel)
@@ -234,10 +245,18 @@ static void answer_error(struct rf_kernel *kernel, const struct rf_request *requ
     rf_kernel_publish_idle(kernel, request);
 }
 
+/* Why what waits or runs now has no answer of its own. */
+static const char *why_over(const struct rf_kernel *kernel, const char *shutdown)
+{
+    if (!kernel->ended)
+        return kernel->failure.text;
+    return kernel->end_reason[0] ? kernel->end_reason : shutdown;
+}
+
 static void answer_failed(struct rf_kernel *kernel, const struct rf_request *request)
 {
     answer_error(kernel, request, kernel->ended ? "KernelShutdown" : "KernelFailed",
-                 kernel->ended ? "the kernel was shut down" : kernel->failure.text);
+                 why_over(kernel, "the kernel was shut down"));
 }
 
 static void answer_aborted(struct rf_kernel *kernel, const struct rf_request *request)
@@ -454,8 +473,10 @@ static void run(struct rf_kernel *kernel, struct rf_request *request, int64_t no
         count_cell(kernel, &request->cell);
     send_to_worker(kernel, request); /* first: it wakes up while the rest is made */
     publish_busy(kernel, request);
-    if (request->type->is_cell)
+    if (request->type->is_cell) {
+        rf_kernel_limits_begin(kernel, request);
         show_cell(kernel, request);
+    }
     note_comm(kernel, request);
 }
 
@@ -495,6 +516,7 @@ void rf_kernel_on_message(struct rf_kernel *kernel, enum rf_channel channel,
         on_stdin(kernel, in);
         return;
     }
+    kernel->watch.active_us = now_us;
     if (channel != RF_SHELL && channel != RF_CONTROL)
         return;
     const struct rf_request_type *type = find_type(in->msg_type, channel);
@@ -559,8 +581,8 @@ static void fail_all(struct rf_kernel *kernel)
     rf_streams_finish(&kernel->streams);
     struct rf_request *running = rf_steal(&kernel->running);
     if (running) {
-        struct rf_bytes words = rf_bytes_str(
-            kernel->ended ? "the kernel was shut down while this ran" : kernel->failure.text);
+        struct rf_bytes words =
+            rf_bytes_str(why_over(kernel, "the kernel was shut down while this ran"));
         struct rf_trouble trouble = {
             .ename = kernel->ended ? "KernelShutdown" : "KernelFailed",
             .evalue = words,
@@ -609,11 +631,14 @@ bool rf_kernel_is_busy(const struct rf_kernel *kernel)
 
 int64_t rf_kernel_deadline(const struct rf_kernel *kernel)
 {
-    return rf_streams_deadline(&kernel->streams);
+    int64_t text = rf_streams_deadline(&kernel->streams);
+    int64_t limit = rf_kernel_limits_deadline(kernel);
+    return text < limit ? text : limit;
 }
 
 void rf_kernel_on_time(struct rf_kernel *kernel, int64_t now_us)
 {
-    if (now_us >= rf_kernel_deadline(kernel))
+    if (now_us >= rf_streams_deadline(&kernel->streams))
         rf_streams_flush(&kernel->streams);
+    rf_kernel_limits_on_time(kernel, now_us);
 }

@@ -14,6 +14,7 @@
 #define RINGFENCE_GATEWAY_JUPYTER_KERNEL_H
 
 #include "common/frame.h"
+#include "gateway/jupyter/limit.h"
 #include "gateway/jupyter/wire.h"
 
 struct rf_kernel;
@@ -37,6 +38,12 @@ struct rf_kernel_ops {
     /* What was sent is waited for, and there is more to do in this turn: write
      * it now.  Never called while a client's message is being read. */
     void (*flush)(void *ctx);
+    /* End the worker: its cell did not heed the interrupt.  `why`: the limit, for
+     * the message of its death.  NULL where there are no limits. */
+    void (*kill)(void *ctx, const char *why);
+    /* Before a cell's reply: what is to be told of it on stderr (a limit that it
+     * ran into), valid for the call, or NULL.  May be NULL. */
+    const char *(*notice)(void *ctx);
 };
 
 struct rf_kernel_options {
@@ -45,6 +52,7 @@ struct rf_kernel_options {
     const char *banner_note;  /* added to the worker's banner: which layers hold */
     size_t history_cells;     /* 0: RF_HISTORY_CELLS_MAX */
     struct { int shell, iopub, stdin_, control, hb; } ports; /* for connect_request */
+    struct rf_limits limits;
 };
 
 /* Copies the options; `ops` and `ctx` are borrowed until free. */
@@ -94,13 +102,17 @@ void rf_kernel_on_dead(struct rf_kernel *kernel, const struct rf_death *death, i
  * all. */
 void rf_kernel_on_failed(struct rf_kernel *kernel, const struct rf_error *why, int64_t now_us);
 
+/* Another banner_note, before the first HELLO (copied; best effort). */
+void rf_kernel_set_note(struct rf_kernel *kernel, const char *note);
+
 /* SIGINT to the gateway (interrupt_mode signal). */
 void rf_kernel_interrupt(struct rf_kernel *kernel);
 
 /* True while a request is with the worker. */
 bool rf_kernel_is_busy(const struct rf_kernel *kernel);
 
-/* When rf_kernel_on_time() wants to be called (monotonic us), INT64_MAX: never. */
+/* When rf_kernel_on_time() wants to be called (monotonic us), INT64_MAX: never.
+ * It may call ops->shutdown as its last act. */
 int64_t rf_kernel_deadline(const struct rf_kernel *kernel);
 void rf_kernel_on_time(struct rf_kernel *kernel, int64_t now_us);
 

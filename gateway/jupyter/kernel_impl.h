@@ -8,6 +8,7 @@
 #include "gateway/jupyter/comms.h"
 #include "gateway/jupyter/history.h"
 #include "gateway/jupyter/kernel.h"
+#include "gateway/jupyter/limit.h"
 #include "gateway/jupyter/losses.h"
 #include "gateway/jupyter/parents.h"
 #include "gateway/jupyter/replies.h"
@@ -15,6 +16,18 @@
 #include "gateway/jupyter/streams.h"
 
 #define RF_KERNEL_REQUEST_PARTS 5u /* of RF_MSG_REQUEST, before the buffers */
+
+/* The newest cell, as its limits see it, and when a client was last heard. */
+struct rf_kernel_watch {
+    uint64_t output; /* bytes so far */
+    bool cut;        /* there was more than allowed */
+    bool tell_cut;   /* and that is to be told yet, to readers of ... */
+    uint64_t cut_at; /* ... this request */
+    int64_t allowed_us, deadline_us;
+    bool by_request; /* allowed_us is the request's own, not the profile's */
+    bool interrupted;
+    int64_t active_us;
+};
 
 struct rf_kernel {
     const struct rf_kernel_ops *ops; /* borrowed until free */
@@ -36,6 +49,8 @@ struct rf_kernel {
     bool ready;       /* the worker said HELLO and lives */
     bool failed;      /* no worker can be had */
     bool ended;       /* shutdown was asked for */
+    struct rf_kernel_watch watch;
+    char end_reason[RF_LIMIT_WORDS_MAX + 32]; /* why it ended, if not by a shutdown */
 };
 
 /* Publishes on iopub; an empty topic is the kernel's own for the type. */
@@ -59,5 +74,19 @@ void rf_kernel_dispatch(struct rf_kernel *kernel, int64_t now_us);
 bool rf_kernel_end(struct rf_kernel *kernel);
 
 rf_stream_fn rf_kernel_send_stream; /* ctx: the kernel */
+
+/* --- kernel_limits.c --- */
+
+/* A cell begins: its limits count from here. */
+void rf_kernel_limits_begin(struct rf_kernel *kernel, const struct rf_request *request);
+/* How many of n bytes of output for `parent` may go out, counted; with `whole`
+ * all or none.  After what may has gone, rf_kernel_output_done() tells of a cut. */
+size_t rf_kernel_output_room(struct rf_kernel *kernel, uint64_t parent, size_t n, bool whole);
+void rf_kernel_output_done(struct rf_kernel *kernel);
+int64_t rf_kernel_limits_deadline(const struct rf_kernel *kernel);
+/* May end the kernel: the caller's last act. */
+void rf_kernel_limits_on_time(struct rf_kernel *kernel, int64_t now_us);
+/* The running cell has ended: tells what the owner has to say of it. */
+void rf_kernel_limits_ended(struct rf_kernel *kernel);
 
 #endif

@@ -33,17 +33,24 @@ void rf_kernel_send_stream(void *ctx, enum rf_stream stream, uint64_t parent, st
 
 void rf_kernel_on_pipe(struct rf_kernel *kernel, int fd, struct rf_bytes bytes, int64_t now_us)
 {
-    rf_streams_pipe(&kernel->streams, fd == 2 ? RF_STDERR : RF_STDOUT,
-                    rf_parents_resolve(&kernel->parents, 0), bytes, now_us);
+    uint64_t parent = rf_parents_resolve(&kernel->parents, 0);
+    bytes.len = rf_kernel_output_room(kernel, parent, bytes.len, false);
+    rf_streams_pipe(&kernel->streams, fd == 2 ? RF_STDERR : RF_STDOUT, parent, bytes, now_us);
+    rf_kernel_output_done(kernel);
 }
 
 static int on_stream(struct rf_kernel *kernel, const struct rf_frame *frame, int64_t now_us)
 {
     for (int i = 0; i < RF_STREAMS; i++)
         if (rf_bytes_is(frame->parts[0], rf_stream_names[i])) {
-            rf_streams_text(&kernel->streams, (enum rf_stream)i,
-                            rf_parents_resolve(&kernel->parents, frame->request_id),
-                            frame->parts[1], now_us);
+            uint64_t parent = rf_parents_resolve(&kernel->parents, frame->request_id);
+            struct rf_bytes text = frame->parts[1];
+            size_t n = rf_kernel_output_room(kernel, parent, text.len, false);
+            while (n < text.len && n && (text.data[n] & 0xc0) == 0x80)
+                n--; /* not inside a character */
+            text.len = n;
+            rf_streams_text(&kernel->streams, (enum rf_stream)i, parent, text, now_us);
+            rf_kernel_output_done(kernel);
             return 0;
         }
     return -EPROTO;
@@ -55,18 +62,19 @@ struct publish_type {
     const char *topic; /* NULL: kernel.<id>.<name> */
     void (*on_comm)(struct rf_comms *comms, struct rf_bytes id);
     bool is_comm; /* its topic is comm-<id> */
+    bool is_output; /* counts to output_bytes; what clients keep a state by never does */
 };
 
 static const struct publish_type publish_types[] = {
-    {"display_data", "display_data", NULL, false},
-    {"update_display_data", "display_data", NULL, false},
-    {"execute_result", NULL, NULL, false},
-    {"error", NULL, NULL, false},
-    {"clear_output", NULL, NULL, false},
-    {"debug_event", NULL, NULL, false},
-    {"comm_open", NULL, rf_comms_open, true},
-    {"comm_msg", NULL, NULL, true},
-    {"comm_close", NULL, rf_comms_close, true},
+    {"display_data", "display_data", NULL, false, true},
+    {"update_display_data", "display_data", NULL, false, true},
+    {"execute_result", NULL, NULL, false, true},
+    {"error", NULL, NULL, false, false},
+    {"clear_output", NULL, NULL, false, false},
+    {"debug_event", NULL, NULL, false, false},
+    {"comm_open", NULL, rf_comms_open, true, false},
+    {"comm_msg", NULL, NULL, true, true},
+    {"comm_close", NULL, rf_comms_close, true, false},
 };
 
 static const struct publish_type *find_publish_type(struct rf_bytes name)
@@ -89,6 +97,14 @@ static void note_comm(struct rf_kernel *kernel, const struct publish_type *type,
         topic->len = 0;
 }
 
+static size_t size_of(const struct rf_frame *frame)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < frame->n_parts; i++)
+        size += frame->parts[i].len;
+    return size;
+}
+
 static int on_publish(struct rf_kernel *kernel, const struct rf_frame *frame, int64_t now_us)
 {
     enum { TYPE, TOPIC, METADATA, CONTENT, BUFFERS };
@@ -105,6 +121,11 @@ static int on_publish(struct rf_kernel *kernel, const struct rf_frame *frame, in
         topic = type->is_comm ? rf_buf_bytes(&comm_topic) : rf_bytes_str(type->topic);
     rf_streams_flush(&kernel->streams);
     uint64_t parent = rf_parents_resolve(&kernel->parents, frame->request_id);
+    size_t size = size_of(frame);
+    if (type->is_output && rf_kernel_output_room(kernel, parent, size, true) != size) {
+        rf_kernel_output_done(kernel);
+        return 0;
+    }
     rf_kernel_publish(kernel, topic,
                       (struct rf_wire_out){
                           .msg_type = type->name,
@@ -162,7 +183,9 @@ static int on_reply(struct rf_kernel *kernel, const struct rf_frame *frame, int6
         rf_json_object(frame->parts[CONTENT], members, MEMBERS) ||
         !rf_json_is_string(members[STATUS].value))
         return -EPROTO;
+    rf_kernel_limits_ended(kernel);
     struct rf_request *request = rf_steal(&kernel->running);
+    kernel->watch.active_us = now_us;
     rf_streams_finish(&kernel->streams);
     bool valid = !rf_json_object(frame->parts[METADATA], NULL, 0);
     if (request->type->reply)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/json.h"
+#include "gateway/jupyter/run_options.h"
 
 struct rf_request rf_request_view(const struct rf_request_type *type, enum rf_channel channel,
                                   const struct rf_wire_in *in)
@@ -89,6 +90,10 @@ const char *rf_request_read_cell(struct rf_request *request)
         return "the content of the execute_request is not a JSON object";
     if (!rf_json_is_string(members[CODE].value))
         return "the execute_request has no \"code\", or it is not a string";
+    struct rf_run_options run;
+    const char *wrong = rf_run_options_read(request->metadata, &run);
+    if (wrong)
+        return wrong;
     bool silent = rf_json_is_true(members[SILENT].value);
     request->cell = (struct rf_cell){
         .code = members[CODE].value,
@@ -96,6 +101,7 @@ const char *rf_request_read_cell(struct rf_request *request)
         .store_history = !silent && !rf_json_is_false(members[STORE].value),
         .allow_stdin = rf_json_is_true(members[STDIN].value),
         .stop_on_error = !rf_json_is_false(members[STOP].value),
+        .timeout_us = run.timeout_us,
     };
     return NULL;
 }

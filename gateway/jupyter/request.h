@@ -31,6 +31,7 @@ struct rf_cell {
     struct rf_bytes code; /* raw JSON string, borrowed from the request's content */
     bool silent, store_history, allow_stdin, stop_on_error;
     uint64_t count; /* its execution_count, once started */
+    int64_t timeout_us; /* of its metadata; 0: none */
 };
 
 struct rf_request {
@@ -60,7 +61,7 @@ size_t rf_request_size(const struct rf_request *request);
 struct rf_request *rf_request_copy(const struct rf_request *view);
 struct rf_request *rf_request_free(struct rf_request *request);
 
-/* Fills `cell` from the content.  NULL, or what is wrong with it. */
+/* Fills `cell` from content and metadata.  NULL, or what is wrong with it. */
 const char *rf_request_read_cell(struct rf_request *request);
 
 /* First in, first out; owns its requests. */

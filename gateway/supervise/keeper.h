@@ -19,6 +19,9 @@ struct rf_keeper_events {
 /* Makes the pair; the far end is the caller's.  NULL: errno. */
 struct rf_keeper *rf_keeper_new(uv_loop_t *loop, int *ret_far,
                                 const struct rf_keeper_events *events, void *ctx);
+/* Its pid out here, once it has said something: 0 before.  The kernel of the
+ * machine vouches for it (SCM_CREDENTIALS). */
+int rf_keeper_pid(const struct rf_keeper *keeper);
 void rf_keeper_order(struct rf_keeper *keeper, enum rf_keeper_op op, uint64_t id, int pid,
                      int value);
 /* Closes: the keeper ends its sandbox.  With `await_end` on_gone still comes

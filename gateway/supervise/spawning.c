@@ -91,8 +91,8 @@ static int try_once(struct rf_spawning *spawning, struct rf_error *err)
     spawning->fd = rf_zygote_connect(&spawning->spec, err);
     if (spawning->fd < 0)
         return spawning->fd;
-    int r = rf_zygote_spawn(spawning->fd, spawning->options.generation, spawning->options.argv,
-                            spawning->options.argv_len, spawning->fds);
+    int r = rf_zygote_spawn(spawning->fd, spawning->options.generation, &spawning->options.request,
+                            spawning->fds);
     if (r == -EPIPE || r == -ECONNRESET)
         r = 0; /* the answer will say so, too */
     if (!r)

@@ -21,8 +21,7 @@ typedef void (*rf_spawning_done)(void *ctx, int code, const struct rf_error *err
 struct rf_spawning_options {
     const struct rf_zygote_spec *zygote; /* borrowed until done */
     uint64_t generation;
-    const char *argv; /* borrowed until done */
-    size_t argv_len;
+    struct rf_zygote_request request; /* its bytes are borrowed until done */
 };
 
 /* Takes over `fds` (the keeper's socket, then enum rf_worker_fd) in any case.

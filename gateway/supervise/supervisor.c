@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -18,6 +19,8 @@
 #define CLOSED_GRACE_MS 200        /* a worker that closed its socket has so long to die by itself */
 #define STEADY_MS 5000             /* a worker that lived for so long did not fail to start */
 #define COST_MAX_US 10000000       /* a hostile worker may claim any cost */
+
+#define REASON_MAX 320
 
 enum state {
     STARTING, /* a fresh worker was asked for */
@@ -34,7 +37,7 @@ enum { IDLE, WATCHDOG, CLOSED, TIMERS };
 struct death {
     bool pending;
     int wait_status;
-    char reason[96];
+    char reason[REASON_MAX];
     struct rf_buf text;
 };
 
@@ -56,8 +59,13 @@ struct rf_supervisor {
     bool adopted;     /* the keeper knows the current worker */
     struct rf_policy policy;
     struct death death;
-    char broken[96]; /* why the worker was killed by us; empty: it was not */
-    char lost[44];
+    struct rf_enclosure *enclosure;
+    struct rf_buf policy_text; /* of the request that is under way */
+    bool entered;           /* the sandbox is in its enclosure: cells may run */
+    bool hello_waits;       /* until then HELLO, the worker's first message, is kept here */
+    struct rf_buf hello[2];
+    char broken[REASON_MAX]; /* why the worker was killed by us; empty: it was not */
+    char lost[RF_KEEPER_TEXT_MAX];
     uv_timer_t timers[TIMERS];
     int open_timers;
     bool was_idle; /* when the checkpoint was ordered */
@@ -171,6 +179,26 @@ static bool is_in_turn(const struct rf_supervisor *s, const struct rf_frame *fra
     return !waiting || frame->type == RF_MSG_STREAM;
 }
 
+/* No cell may run before its worker is in the enclosure, so nobody hears of the
+ * worker before. */
+static void keep_hello(struct rf_supervisor *s, const struct rf_frame *frame)
+{
+    if (s->hello_waits || frame->n_parts != 2) {
+        kill_worker(s, "it broke the worker protocol (order)");
+        return;
+    }
+    s->hello_waits = true;
+    for (int i = 0; i < 2; i++)
+        rf_buf_add_bytes(&s->hello[i], frame->parts[i]);
+}
+
+static void drop_hello(struct rf_supervisor *s)
+{
+    s->hello_waits = false;
+    for (int i = 0; i < 2; i++)
+        rf_buf_deinit(&s->hello[i]);
+}
+
 static void on_frame(void *ctx, const struct rf_frame *frame)
 {
     struct rf_supervisor *s = ctx;
@@ -183,6 +211,10 @@ static void on_frame(void *ctx, const struct rf_frame *frame)
         return;
     }
     uint64_t pid;
+    if (frame->type == RF_MSG_HELLO && !s->entered) {
+        keep_hello(s, frame);
+        return;
+    }
     if (frame->type == RF_MSG_HELLO) {
         if (frame->n_parts && rf_bytes_u64(frame->parts[0], &pid) && pid <= INT32_MAX)
             adopt_resumed(s, (int)pid);
@@ -294,6 +326,8 @@ static void finish_stop(struct rf_supervisor *s)
     close_checkpoints(s);
     rf_link_close(s->link);
     s->link = NULL;
+    rf_enclosure_close(s->enclosure);
+    s->enclosure = NULL;
     s->events->on_stopped(s->ctx);
 }
 
@@ -309,12 +343,59 @@ static void end_sandbox(struct rf_supervisor *s)
     uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_EXIT_GRACE_MS, 0);
 }
 
+/* --- the enclosure's events --- */
+
+static void on_entered(void *ctx, int code)
+{
+    struct rf_supervisor *s = ctx;
+    if (s->entered) { /* a layer less than was told */
+        s->events->on_made(s->ctx);
+        return;
+    }
+    if (s->state != STARTING)
+        return;
+    if (code) {
+        struct rf_error why = {0};
+        rf_error_errno(&why, code, "the kernel could not be moved into its cgroups, and "
+                                   "--sandbox=require asks for them");
+        fail(s, &why);
+        return;
+    }
+    s->entered = true;
+    s->events->on_made(s->ctx);
+    if (!s->hello_waits || !s->link)
+        return;
+    struct rf_bytes parts[2] = {rf_buf_bytes(&s->hello[0]), rf_buf_bytes(&s->hello[1])};
+    struct rf_frame hello = {.type = RF_MSG_HELLO, .request_id = rf_link_generation(s->link),
+                             .parts = parts, .n_parts = 2};
+    if (rf_buf_ok(&s->hello[0]) && rf_buf_ok(&s->hello[1]))
+        on_frame(s, &hello);
+    else
+        kill_worker(s, "the gateway is out of memory");
+    drop_hello(s);
+}
+
+static void on_over_memory(void *ctx, const char *why)
+{
+    struct rf_supervisor *s = ctx;
+    if (s->link && s->state == RUNNING && !s->broken[0])
+        kill_worker(s, why);
+}
+
+static const struct rf_enclosure_events enclosure_events = {on_entered, on_over_memory};
+
 static void on_keeper_failed(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
 {
     struct rf_error why = {0};
-    rf_error_errno(&why, -EIO, "the sandbox could not be made: step %s: %s", msg->text,
-                   strerror(msg->value));
+    rf_error_set(&why, -EIO, "the sandbox could not be made: step %s", msg->text);
     fail(s, &why);
+}
+
+static const char *why_died(struct rf_supervisor *s, int wait_status)
+{
+    bool killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
+    const char *why = killed ? rf_enclosure_killed(s->enclosure) : NULL;
+    return why ? why : "";
 }
 
 static void on_died(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
@@ -323,7 +404,7 @@ static void on_died(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
         if (s->state == STOPPING && !s->ending)
             end_sandbox(s);
         else if (s->state != STOPPING)
-            worker_died(s, msg->value, "");
+            worker_died(s, msg->value, why_died(s, msg->value));
     } else if (s->checkpoint && msg->id == rf_checkpoint_id(s->checkpoint)) {
         on_checkpoint_gone(s, s->checkpoint);
     }
@@ -337,6 +418,7 @@ static void on_keeper_message(void *ctx, const struct rf_keeper_msg *msg)
         memcpy(s->lost, msg->text, sizeof(s->lost));
         if (s->lost[0])
             rf_log(RF_LOG_WARN, "sandbox", "this machine denies layers of the sandbox: %s", s->lost);
+        rf_enclosure_enter(s->enclosure, rf_keeper_pid(s->keeper));
         break;
     case RF_KEEPER_DIED:
         on_died(s, msg);
@@ -353,13 +435,15 @@ static void on_keeper_gone(void *ctx)
 {
     struct rf_supervisor *s = ctx;
     s->keeper = NULL;
+    rf_enclosure_leave(s->enclosure);
     if (s->state == STOPPING) {
         finish_stop(s);
         return;
     }
     close_checkpoints(s);
+    const char *why = rf_enclosure_killed(s->enclosure);
     if (s->link && s->state != FAILED)
-        worker_died(s, -1, "its sandbox ended");
+        worker_died(s, -1, why ? why : "its sandbox ended");
 }
 
 static const struct rf_keeper_events keeper_events = {on_keeper_message, on_keeper_gone};
@@ -430,10 +514,12 @@ static int ask_for_worker(struct rf_supervisor *s, struct rf_error *err)
             rf_closep(&fds[1 + i]);
         return r;
     }
+    rf_buf_deinit(&s->policy_text);
+    rf_enclosure_policy(s->enclosure, s->options.request.policy, &s->policy_text);
     struct rf_spawning_options options = {.zygote = &s->options.zygote,
                                           .generation = rf_link_generation(s->link),
-                                          .argv = s->options.argv,
-                                          .argv_len = s->options.argv_len};
+                                          .request = s->options.request};
+    options.request.policy = rf_buf_bytes(&s->policy_text);
     s->spawning = rf_spawning_new(s->loop, &options, fds, on_spawned, s, err);
     return s->spawning ? 0 : err->code;
 }
@@ -449,8 +535,11 @@ static void start_fresh(struct rf_supervisor *s)
     stop_timer(s, CLOSED);
     rf_link_close(s->link);
     rf_keeper_close(s->keeper, false);
+    rf_enclosure_leave(s->enclosure);
     s->link = NULL;
     s->keeper = NULL;
+    s->entered = false;
+    drop_hello(s);
     close_checkpoints(s);
     if (s->starts++ >= RF_STARTS_MAX)
         rf_error_set(&err, -EIO, "%d workers in a row died before they did anything", RF_STARTS_MAX);
@@ -510,7 +599,8 @@ int rf_supervisor_start(struct rf_supervisor *s, struct rf_error *err)
     s->state = STARTING;
     s->adopted = true;
     s->starts = 1;
-    return ask_for_worker(s, err);
+    s->enclosure = rf_enclosure_new(s->loop, &s->options.enclosure, &enclosure_events, s, err);
+    return s->enclosure ? ask_for_worker(s, err) : err->code;
 }
 
 void rf_supervisor_worker(struct rf_supervisor *s, uint8_t type, uint64_t request_id,
@@ -538,9 +628,21 @@ void rf_supervisor_rested(struct rf_supervisor *s, int64_t run_us, size_t waitin
         uv_timer_start(&s->timers[IDLE], on_idle, RF_POLICY_IDLE_US / 1000, 0);
 }
 
-const char *rf_supervisor_lost_layers(const struct rf_supervisor *s)
+void rf_supervisor_kill(struct rf_supervisor *s, const char *why)
 {
-    return s->lost;
+    if (s->link && s->state == RUNNING)
+        kill_worker(s, why);
+}
+
+const char *rf_supervisor_notice(struct rf_supervisor *s)
+{
+    return s->enclosure ? rf_enclosure_notice(s->enclosure) : NULL;
+}
+
+void rf_supervisor_lost_layers(const struct rf_supervisor *s, struct rf_buf *to)
+{
+    const char *outside = s->enclosure ? rf_enclosure_lost(s->enclosure) : "";
+    rf_buf_printf(to, "%s%s%s", s->lost, s->lost[0] && outside[0] ? ", " : "", outside);
 }
 
 void rf_supervisor_stop(struct rf_supervisor *s)
@@ -572,6 +674,8 @@ static void on_timer_closed(uv_handle_t *handle)
     if (--s->open_timers)
         return;
     rf_buf_deinit(&s->death.text);
+    rf_buf_deinit(&s->policy_text);
+    drop_hello(s);
     free(s);
 }
 

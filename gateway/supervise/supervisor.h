@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "gateway/jupyter/kernel.h"
+#include "gateway/supervise/enclosure.h"
 #include "gateway/supervise/zygote.h"
 
 #define RF_STARTS_MAX 3          /* workers in a row that die before they are given work */
@@ -22,11 +23,13 @@ struct rf_supervisor;
 
 struct rf_supervisor_options {
     struct rf_zygote_spec zygote; /* its strings are borrowed until free */
-    const char *argv;             /* as RF_SPAWN_ARGV; borrowed likewise */
-    size_t argv_len;
+    struct rf_zygote_request request; /* borrowed likewise */
+    struct rf_enclosure_options enclosure;
 };
 
 struct rf_supervisor_events {
+    /* The first sandbox stands; rf_supervisor_lost_layers() is complete. */
+    void (*on_made)(void *ctx);
     /* No worker can be had; the kernel was told. */
     void (*on_failed)(void *ctx, const struct rf_error *why);
     /* After rf_supervisor_stop(): every process is gone. */
@@ -48,9 +51,14 @@ void rf_supervisor_worker(struct rf_supervisor *supervisor, uint8_t type, uint64
 void rf_supervisor_interrupt(struct rf_supervisor *supervisor);
 void rf_supervisor_rested(struct rf_supervisor *supervisor, int64_t run_us, size_t waiting);
 
-/* Layers of the sandbox that this machine denied, comma-separated; "" for none
- * or not known yet. */
-const char *rf_supervisor_lost_layers(const struct rf_supervisor *supervisor);
+/* Its cell does not heed an interrupt: ends the worker, for this reason. */
+void rf_supervisor_kill(struct rf_supervisor *supervisor, const char *why);
+/* What a cell is to be told on its end (a limit that it ran into), or NULL. */
+const char *rf_supervisor_notice(struct rf_supervisor *supervisor);
+
+/* Appends the layers of the sandbox that this machine denied, comma-separated;
+ * nothing for none or not known yet. */
+void rf_supervisor_lost_layers(const struct rf_supervisor *supervisor, struct rf_buf *to);
 
 /* Lets the worker run its exit handlers for RF_EXIT_GRACE_MS, then ends every
  * process of the kernel; on_stopped follows. */

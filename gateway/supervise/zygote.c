@@ -256,13 +256,7 @@ int rf_zygote_connect(const struct rf_zygote_spec *spec, struct rf_error *err)
     return fd < 0 ? rf_error_errno(err, fd, "cannot reach the zygote at %s", names.socket) : fd;
 }
 
-static void add_environ(struct rf_buf *to)
-{
-    for (char **v = environ; *v; v++)
-        rf_buf_add(to, *v, strlen(*v) + 1);
-}
-
-int rf_zygote_spawn(int fd, uint64_t generation, const char *argv, size_t argv_len,
+int rf_zygote_spawn(int fd, uint64_t generation, const struct rf_zygote_request *request,
                     const int fds[1 + RF_FD_COUNT])
 {
     struct rf_buf text[RF_SPAWN_PARTS] = {{0}};
@@ -271,11 +265,12 @@ int rf_zygote_spawn(int fd, uint64_t generation, const char *argv, size_t argv_l
     char *cwd = getcwd(NULL, 0);
     rf_buf_add_str(&text[RF_SPAWN_CWD], cwd ? cwd : "/");
     free(cwd);
-    add_environ(&text[RF_SPAWN_ENVIRON]);
+    rf_buf_add_bytes(&text[RF_SPAWN_ENVIRON], request->environ);
     rf_buf_printf(&text[RF_SPAWN_UMASK], "%o", mask);
     rf_rlimits_read(&text[RF_SPAWN_RLIMITS]);
     int r = rf_place_read(&text[RF_SPAWN_PLACE]);
-    rf_buf_add(&text[RF_SPAWN_ARGV], argv, argv_len);
+    rf_buf_add_bytes(&text[RF_SPAWN_ARGV], request->argv);
+    rf_buf_add_bytes(&text[RF_SPAWN_POLICY], request->policy);
     struct rf_bytes parts[RF_SPAWN_PARTS];
     for (size_t i = 0; i < RF_SPAWN_PARTS; i++) {
         parts[i] = rf_buf_bytes(&text[i]);

@@ -15,6 +15,7 @@
 
 #include <ringfence/worker.h>
 
+#include "common/bytes.h"
 #include "common/error.h"
 
 #define RF_ZYGOTE_IDLE_S 3600 /* --zygote-idle: a zygote without requests ends after this */
@@ -33,10 +34,15 @@ struct rf_zygote_spec {
  * descriptor (the caller's), or -errno with *err filled. */
 int rf_zygote_connect(const struct rf_zygote_spec *spec, struct rf_error *err);
 
-/* Sends a spawn request: this process's folder, environment, umask and limits
- * travel with it.  `fds`: the keeper's socket, then enum rf_worker_fd; they
- * stay the caller's.  `argv`: as RF_SPAWN_ARGV. */
-int rf_zygote_spawn(int fd, uint64_t generation, const char *argv, size_t argv_len,
+/* The parts of a spawn request that are not this process's own; borrowed. */
+struct rf_zygote_request {
+    struct rf_bytes argv, environ, policy; /* as enum rf_spawn_part */
+};
+
+/* Sends a spawn request: this process's folder, umask and limits travel with
+ * it.  `fds`: the keeper's socket, then enum rf_worker_fd; they stay the
+ * caller's. */
+int rf_zygote_spawn(int fd, uint64_t generation, const struct rf_zygote_request *request,
                     const int fds[1 + RF_FD_COUNT]);
 
 enum rf_zygote_answer {

@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#define RF_KEEPER_TEXT_MAX 480 /* bytes, NUL included */
+
 enum rf_keeper_op {
     /* gateway to keeper */
     RF_KEEPER_ADOPT = 1,  /* id, pid: this child is that worker or checkpoint; says DIED if it
@@ -22,7 +24,8 @@ enum rf_keeper_op {
     RF_KEEPER_READY = 16, /* id, pid: the first worker was made; text: the layers of the sandbox
                              that this machine denied, comma-separated */
     RF_KEEPER_DIED = 17,  /* id, pid, value (wait status): reaped, its session killed */
-    RF_KEEPER_FAILED = 18, /* value (errno), text: the sandbox could not be made; the keeper ends */
+    RF_KEEPER_FAILED = 18, /* value (errno), text (the step, and why): the sandbox could not be made; the
+                              keeper ends */
 };
 
 struct rf_keeper_msg {
@@ -30,7 +33,7 @@ struct rf_keeper_msg {
     int32_t pid; /* in the sandbox's pid namespace */
     uint64_t id;
     int32_t value;
-    char text[44]; /* NUL-terminated; RF_KEEPER_FAILED: the step */
+    char text[RF_KEEPER_TEXT_MAX]; /* NUL-terminated */
 };
 
 #endif

@@ -100,6 +100,7 @@ enum rf_spawn_part {
     RF_SPAWN_RLIMITS, /* "resource soft hard\n" each, decimal, -1 for no limit */
     RF_SPAWN_PLACE,   /* what must equal the zygote's own: see rf_place_read() */
     RF_SPAWN_ARGV,    /* arguments for IPython's configuration, each ended by NUL */
+    RF_SPAWN_POLICY,  /* see policy.h */
     RF_SPAWN_PARTS,
 };
 

@@ -10,7 +10,9 @@
  * Single-threaded, no allocation, not dumpable.  It trusts the gateway, and
  * nothing that runs in the sandbox.
  *
- * Usage: ringfence-keeper SOCKET_FD GENERATION WORKER_PID LOST_LAYERS
+ * Usage: ringfence-keeper SOCKET_FD GENERATION WORKER_PID READY_FD LOST_LAYERS
+ * READY_FD is closed when this process can be looked into by nobody; a worker without
+ * walls of its own against that waits for it.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -117,9 +119,19 @@ static size_t sweep(pid_t session)
     return found;
 }
 
+/* Where the machine refused a new /proc, this is another's, whose numbers mean
+ * other processes here. */
+static bool proc_is_ours(void)
+{
+    char text[16] = "";
+    return readlink("/proc/self", text, sizeof(text) - 1) > 0 && strtol(text, NULL, 10) == getpid();
+}
+
 static void sweep_all(pid_t session)
 {
     kill(-session, SIGKILL); /* its own group, at once and without /proc */
+    if (!proc_is_ours())
+        return;
     for (int i = 0; i < SWEEPS_MAX && sweep(session); i++)
         ;
 }
@@ -226,18 +238,19 @@ static void read_orders(void)
 
 int main(int argc, char **argv)
 {
-    if (argc != 5) {
+    if (argc != 6) {
         fprintf(stderr, "ringfence-keeper is started by the zygote, not by hand\n");
         return 2;
     }
     prctl(PR_SET_DUMPABLE, 0);
+    close((int)strtol(argv[4], NULL, 10));
     prctl(PR_SET_NAME, "ringfence-keepr");
     if (getpid() != 1)
         prctl(PR_SET_CHILD_SUBREAPER, 1);
     gateway = (int)strtol(argv[1], NULL, 10);
     fcntl(gateway, F_SETFD, FD_CLOEXEC);
     named[n_named++] = (struct named){strtoull(argv[2], NULL, 10), (pid_t)strtol(argv[3], NULL, 10)};
-    say(RF_KEEPER_READY, named[0].id, named[0].pid, 0, argv[4]);
+    say(RF_KEEPER_READY, named[0].id, named[0].pid, 0, argv[5]);
 
     sigset_t all;
     sigfillset(&all);

@@ -228,7 +228,7 @@ static PyObject *py_checkpoint(PyObject *self, PyObject *args)
 }
 
 PyDoc_STRVAR(zygote_serve_doc,
-             "zygote_serve(fd, direct, keeper_path, idle_seconds, preload, watch)\n\n"
+             "zygote_serve(fd, direct, keeper_path, idle_seconds, preload, watch, imports)\n\n"
              "Serves spawn requests on a listening (or, with direct, connected) socket.  Returns\n"
              "in each new worker, which may belong to no kernel yet: go on with await_spawn().  In\n"
              "the zygote it ends in SystemExit.");
@@ -285,19 +285,30 @@ static PyObject *py_zygote_serve(PyObject *self, PyObject *args)
         .hooks = {PyOS_BeforeFork, PyOS_AfterFork_Parent, PyOS_AfterFork_Child},
         .since = loaded_at};
     int direct;
-    PyObject *watch;
-    Py_ssize_t n = 0;
-    if (!PyArg_ParseTuple(args, "ipyisO:zygote_serve", &options.fd, &direct, &options.keeper_path,
-                          &options.idle_s, &options.preload, &watch))
+    PyObject *watch, *imports;
+    Py_ssize_t n_watch = 0, n_imports = 0;
+    if (!PyArg_ParseTuple(args, "ipyisOO:zygote_serve", &options.fd, &direct, &options.keeper_path,
+                          &options.idle_s, &options.preload, &watch, &imports))
         return NULL;
     options.direct = direct != 0;
-    const char **paths = paths_of(watch, &n);
-    if (!paths)
+    const char **watched = paths_of(watch, &n_watch);
+    const char **imported = watched ? paths_of(imports, &n_imports) : NULL;
+    int r = -ENOMEM;
+    if (imported) {
+        options.watch = watched;
+        options.n_watch = (size_t)n_watch;
+        options.imports = imported;
+        options.n_imports = (size_t)n_imports;
+        r = rf_zygote_serve(&options);
+    }
+    /* In a worker the imports are still asked for, by its walls. */
+    PyMem_Free(watched);
+    if (r == 1)
+        Py_INCREF(imports);
+    else
+        PyMem_Free(imported);
+    if (!imported)
         return NULL;
-    options.watch = paths;
-    options.n_watch = (size_t)n;
-    int r = rf_zygote_serve(&options);
-    PyMem_Free(paths);
     if (r == 1)
         Py_RETURN_NONE;
     if (r < 0)

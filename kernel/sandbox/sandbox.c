@@ -2,148 +2,287 @@
 #include "kernel/sandbox/sandbox.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum when { ENTER, CONFINE };
+#include "kernel/sandbox/filter.h"
+#include "kernel/sandbox/table.h"
 
-struct step {
-    const char *name;
-    enum when when;
-    int needs;       /* CLONE_NEW* without which there is nothing to do */
-    int (*run)(struct rf_sandbox *);
-    const char *layer; /* what is lost when the machine denies it; NULL: failing is fatal */
+#define NEW_ROOT (CLONE_NEWNS | RF_HAVE_MOUNTS | RF_HAVE_ROOT)
+
+/* In order; a step's place is part of what it does. */
+const struct rf_step rf_steps[] = {
+    /* --- the clone --- */
+    /* Gives an ordinary user the right to all others.  Root needs none here: it makes
+     * the mounts with its own powers, so that those inside are nobody's to change. */
+    {"user", RF_CLONE, CLONE_NEWUSER, 0, NULL, 0},
+    {"pid", RF_CLONE, CLONE_NEWPID, 0, NULL, 0},
+    {"mount", RF_CLONE, CLONE_NEWNS, 0, NULL, 0},
+    {"ipc", RF_CLONE, CLONE_NEWIPC, 0, NULL, 0},
+    {"uts", RF_CLONE, CLONE_NEWUTS, 0, NULL, 0},
+    {"net", RF_CLONE, CLONE_NEWNET, 0, NULL, 0},
+    {"cgroup", RF_CLONE, CLONE_NEWCGROUP, 0, NULL, 0},
+
+    /* --- the keeper-to-be, before anybody asked --- */
+    /* First: without mapped ids nothing below has an owner. */
+    {"map_ids", RF_ENTER, CLONE_NEWUSER, 0, rf_step_map_ids, RF_FATAL},
+    /* A network of one's own has a loopback that is down. */
+    {"loopback", RF_ENTER, CLONE_NEWNET, 0, rf_step_loopback, 0},
+    /* Before any mount, so that none shows outside. */
+    {"private_mounts", RF_ENTER, CLONE_NEWNS, RF_HAVE_MOUNTS, rf_step_private_mounts, 0},
+    {"root", RF_ENTER, CLONE_NEWNS | RF_HAVE_MOUNTS, RF_HAVE_ROOT, rf_step_new_root, RF_LAYER},
+    {"system", RF_ENTER, NEW_ROOT, 0, rf_step_system, RF_FATAL},
+    {"devices", RF_ENTER, NEW_ROOT, 0, rf_step_devices, RF_FATAL},
+    /* In the new pid namespace, so that it shows that and nothing else, and while the
+     * old /proc is still seen: where parts of that are masked (a container), the
+     * machine refuses. */
+    {"proc", RF_ENTER, NEW_ROOT | CLONE_NEWPID, RF_HAVE_PROC, rf_step_proc, RF_LAYER},
+    {"outer_proc", RF_ENTER, NEW_ROOT, 0, rf_step_outer_proc, RF_FATAL},
+    {"mask_proc", RF_ENTER, NEW_ROOT, 0, rf_step_mask_proc, RF_LAYER},
+
+    /* --- the keeper-to-be, with the policy --- */
+    {"memory", RF_FINISH, NEW_ROOT, 0, rf_step_memory, RF_FATAL},
+    /* After /tmp, in which the workspace may lie; parents before what lies in them. */
+    {"places", RF_FINISH, NEW_ROOT, 0, rf_step_places, RF_FATAL},
+    /* When nothing of the old root is needed any more. */
+    {"pivot_root", RF_FINISH, NEW_ROOT, 0, rf_step_pivot, RF_FATAL},
+
+    /* --- the worker, on itself --- */
+    /* Lowers what the client's limits left.  This and the score trusted code has, too. */
+    {"limits", RF_CONFINE, 0, 0, rf_step_limits, RF_FATAL | RF_ALWAYS},
+    /* While there is a power to do it with. */
+    {"bounds", RF_CONFINE, 0, 0, rf_step_drop_bounds, RF_FATAL},
+    /* Root ends here; nothing goes on as root where this fails. */
+    {"change_user", RF_CONFINE, 0, 0, rf_step_change_user, RF_FATAL},
+    /* One below that which owns the mounts: powers gained in here would not reach them.
+     * Before the filter, which refuses it. */
+    {"own_user", RF_CONFINE, 0, RF_HAVE_SCREEN, rf_step_own_user_namespace, RF_LAYER},
+    /* Those of the new namespace. */
+    {"capabilities", RF_CONFINE, 0, 0, rf_step_drop_capabilities, RF_FATAL},
+    /* Without powers, so that it may lower the score again in a checkpoint. */
+    {"oom_score", RF_CONFINE, 0, 0, rf_step_oom, RF_ALWAYS},
+    /* Landlock and filters ask for it where there are no powers. */
+    {"no_new_privs", RF_CONFINE, 0, RF_HAVE_NO_NEW_PRIVS, rf_step_no_new_privs, RF_FATAL},
+    /* In the new root, whose folders it names. */
+    {"landlock", RF_CONFINE, RF_HAVE_NO_NEW_PRIVS, RF_HAVE_SCREEN, rf_step_landlock, RF_LAYER},
+    /* Last: it refuses most of what was called above. */
+    {"seccomp", RF_CONFINE, RF_HAVE_NO_NEW_PRIVS, 0, rf_step_filter, RF_LAYER},
+
+    /* --- the keeper-to-be, before it becomes the small program --- */
+    /* After the worker is confined: until then it may have to tell what failed.  While
+     * there is a power to do it with. */
+    {"keeper_bounds", RF_KEEP, 0, 0, rf_step_drop_bounds, RF_FATAL},
+    {"keeper_user", RF_KEEP, 0, 0, rf_step_change_user, RF_FATAL},
+    {"keeper_capabilities", RF_KEEP, 0, 0, rf_step_drop_capabilities, RF_FATAL},
+    {"keeper_no_new_privs", RF_KEEP, 0, RF_HAVE_NO_NEW_PRIVS, rf_step_no_new_privs, RF_FATAL},
+    {"keeper_seccomp", RF_KEEP, RF_HAVE_NO_NEW_PRIVS, 0, rf_step_keeper_filter, RF_LAYER},
 };
 
-static int write_file(const char *path, const char *text)
+const size_t rf_n_steps = sizeof(rf_steps) / sizeof(*rf_steps);
+
+/* --- what the zygote has ready --- */
+
+int rf_sandbox_base_init(struct rf_sandbox_base *base, const char *const *imports, size_t n_imports)
 {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = write(fd, text, strlen(text));
-    int r = n < 0 ? -errno : 0;
-    close(fd);
+    int r;
+    *base = (struct rf_sandbox_base){.imports = imports, .n_imports = n_imports, .granted = -1};
+    base->filters = rf_filters_new(&r);
     return r;
 }
 
-static int map_ids(struct rf_sandbox *sandbox)
+void rf_sandbox_base_deinit(struct rf_sandbox_base *base)
 {
-    char text[64];
-    int r = write_file("/proc/self/setgroups", "deny");
-    if (r && r != -ENOENT)
-        return r;
-    snprintf(text, sizeof(text), "%u %u 1", sandbox->uid, sandbox->uid);
-    r = write_file("/proc/self/uid_map", text);
-    if (r)
-        return r;
-    snprintf(text, sizeof(text), "%u %u 1", sandbox->gid, sandbox->gid);
-    return write_file("/proc/self/gid_map", text);
+    base->filters = rf_filters_free(base->filters);
 }
 
-static int private_mounts(struct rf_sandbox *sandbox)
+struct rf_sandbox_shape rf_sandbox_shape_of(const struct rf_sandbox_policy *policy)
 {
-    (void)sandbox;
-    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ? -errno : 0;
+    return (struct rf_sandbox_shape){
+        .walls = policy->walls,
+        .own_net = policy->walls && policy->network != RF_NETWORK_HOST,
+        .ids = policy->walls && policy->uid != RF_NO_ID,
+    };
 }
 
-static int mount_proc(struct rf_sandbox *sandbox)
+struct rf_sandbox_shape rf_sandbox_shape_guess(void)
 {
-    (void)sandbox;
-    return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ? -errno : 0;
+    return (struct rf_sandbox_shape){.walls = true, .own_net = true, .ids = !geteuid()};
 }
 
-static int no_new_privileges(struct rf_sandbox *sandbox)
+const char *rf_sandbox_refuses(const struct rf_sandbox_policy *policy)
 {
-    (void)sandbox;
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
+    bool ids = policy->uid != RF_NO_ID;
+    if (policy->walls && !geteuid() && !ids)
+        return "the sandbox policy of a gateway of root must name the uid and gid of the kernel";
+    if (ids && geteuid())
+        return "the sandbox policy names a uid, and this is no gateway of root";
+    return NULL;
 }
 
-static int drop_capabilities(struct rf_sandbox *sandbox)
+bool rf_sandbox_maps_owner(const struct rf_sandbox_policy *policy)
 {
-    (void)sandbox;
-    for (int cap = 0; cap < 64; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EINVAL)
-            return -errno;
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {{0}};
-    return syscall(SYS_capset, &header, none) ? -errno : 0;
+    return policy->walls && policy->uid != RF_NO_ID && policy->owner != RF_NO_ID &&
+           policy->owner != policy->uid;
 }
 
-/* In order; a step's place is part of what it does. */
-static const struct step steps[] = {
-    /* First: without mapped ids nothing below has a name, and files made would
-     * belong to nobody. */
-    {"map_ids", ENTER, CLONE_NEWUSER, map_ids, NULL},
-    /* Before any mount, so that none shows outside. */
-    {"private_mounts", ENTER, CLONE_NEWNS, private_mounts, NULL},
-    /* In the new pid namespace, so that /proc shows it and nothing else.  Where
-     * the machine masks parts of /proc (a container), the kernel refuses. */
-    {"mount_proc", ENTER, CLONE_NEWPID, mount_proc, "proc"},
-    /* Worker only: the keeper needs its capabilities to see and signal all. */
-    {"drop_capabilities", CONFINE, CLONE_NEWUSER, drop_capabilities, NULL},
-    {"no_new_privileges", CONFINE, CLONE_NEWUSER, no_new_privileges, NULL},
-};
-
-void rf_sandbox_init(struct rf_sandbox *sandbox)
+int rf_sandbox_owner_map(const struct rf_sandbox_policy *policy)
 {
-    *sandbox = (struct rf_sandbox){.uid = geteuid(), .gid = getegid()};
+    return rf_mount_owner_map((unsigned)policy->owner, (unsigned)policy->uid,
+                              (unsigned)policy->gid);
 }
 
-static void lose(struct rf_sandbox *sandbox, const char *layer)
+/* --- one sandbox --- */
+
+void rf_sandbox_init(struct rf_sandbox *sandbox, struct rf_sandbox_base *base,
+                     struct rf_sandbox_shape shape)
+{
+    *sandbox = (struct rf_sandbox){.base = base, .shape = shape, .uid = geteuid(),
+                                   .gid = getegid(), .root.fd = -1, .owner_map = -1};
+}
+
+void rf_sandbox_lose(struct rf_sandbox *sandbox, const char *layer)
 {
     size_t n = strlen(sandbox->lost);
-    snprintf(sandbox->lost + n, sizeof(sandbox->lost) - n, "%s%s", n ? "," : "", layer);
+    if (n + strlen(layer) + 2 < sizeof(sandbox->lost))
+        snprintf(sandbox->lost + n, sizeof(sandbox->lost) - n, "%s%s", n ? "," : "", layer);
+}
+
+static int wanted(const struct rf_sandbox *sandbox)
+{
+    int flags = 0;
+    for (size_t i = 0; i < rf_n_steps; i++)
+        if (rf_steps[i].phase == RF_CLONE)
+            flags |= rf_steps[i].needs;
+    if (!sandbox->shape.own_net)
+        flags &= ~CLONE_NEWNET;
+    if (sandbox->shape.ids)
+        flags &= ~CLONE_NEWUSER;
+    return sandbox->shape.walls ? flags : 0;
 }
 
 /* The raw call: like fork, the child goes on on a copy of this stack. */
 static pid_t raw_clone(int flags)
 {
-    long pid = syscall(SYS_clone, (long)(flags | SIGCHLD), 0L, 0L, 0L, 0L);
+    long pid = syscall(SYS_clone, (long)((unsigned)flags | SIGCHLD), 0L, 0L, 0L, 0L);
     return pid < 0 ? (pid_t)-errno : (pid_t)pid;
+}
+
+static void lose_namespaces(struct rf_sandbox *sandbox, int flags)
+{
+    for (size_t i = 0; i < rf_n_steps; i++)
+        if (rf_steps[i].phase == RF_CLONE && rf_steps[i].needs & flags)
+            rf_sandbox_lose(sandbox, rf_steps[i].name);
 }
 
 pid_t rf_sandbox_clone(struct rf_sandbox *sandbox)
 {
-    sandbox->namespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS;
-    pid_t pid = raw_clone(sandbox->namespaces);
-    if (pid != -EPERM && pid != -ENOSPC && pid != -EINVAL && pid != -ENOSYS && pid != -EUSERS)
+    struct rf_sandbox_base *base = sandbox->base;
+    int flags = wanted(sandbox);
+    if (flags && base->granted < 0)
+        base->granted = rf_sandbox_ask_namespaces(base);
+    for (int tries = 0;; tries++) {
+        sandbox->have = flags & base->granted;
+        pid_t pid = raw_clone(sandbox->have);
+        if (pid < 0 && !tries && flags && pid != -EAGAIN && pid != -ENOMEM) {
+            base->granted = rf_sandbox_ask_namespaces(base); /* a limit was lowered since */
+            continue;
+        }
+        if (!pid)
+            lose_namespaces(sandbox, flags & ~base->granted);
         return pid;
-    sandbox->namespaces = 0;
-    lose(sandbox, "user,pid,mount,proc");
-    return raw_clone(0);
+    }
 }
 
-static int run_steps(struct rf_sandbox *sandbox, enum when when)
+/* In a sandbox whose policy is known all layers may be required. */
+static bool must(const struct rf_sandbox *sandbox, const struct rf_step *step)
 {
-    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
-        const struct step *step = &steps[i];
-        if (step->when != when || (step->needs & ~sandbox->namespaces))
-            continue;
-        int r = step->run(sandbox);
-        if (r && step->layer) {
-            lose(sandbox, step->layer);
-        } else if (r) {
-            sandbox->failed = step->name;
-            return r;
-        }
-    }
+    return step->flags & RF_FATAL || (sandbox->policy && sandbox->policy->require);
+}
+
+/* Namespaces that root does without, or that were not asked for, are no loss. */
+bool rf_sandbox_applies(const struct rf_sandbox *sandbox, const struct rf_step *step)
+{
+    int not_wanted = (CLONE_NEWUSER | CLONE_NEWNET) & ~wanted(sandbox);
+    return !(step->needs & not_wanted);
+}
+
+int rf_sandbox_run_step(struct rf_sandbox *sandbox, const struct rf_step *step)
+{
+    int r = step->run(sandbox);
+    if (!r)
+        sandbox->have |= step->gives;
+    return r;
+}
+
+static int take_step(struct rf_sandbox *sandbox, const struct rf_step *step)
+{
+    bool missing = step->needs & ~sandbox->have;
+    if (missing && !(step->flags & RF_LAYER))
+        return 0; /* it is about a layer that was lost, and named */
+    int r = missing ? -EOPNOTSUPP : rf_sandbox_run_step(sandbox, step);
+    if (r && must(sandbox, step))
+        return rf_error_errno(&sandbox->error, r, "%s", step->name);
+    if (r)
+        rf_sandbox_lose(sandbox, step->name);
     return 0;
+}
+
+static int run_steps(struct rf_sandbox *sandbox, enum rf_phase phase)
+{
+    int r = 0;
+    for (size_t i = 0; !r && i < rf_n_steps; i++) {
+        const struct rf_step *step = &rf_steps[i];
+        bool wanted_now = sandbox->shape.walls || step->flags & RF_ALWAYS;
+        if (step->phase == phase && wanted_now && rf_sandbox_applies(sandbox, step))
+            r = take_step(sandbox, step);
+    }
+    return r;
+}
+
+void rf_sandbox_know(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy)
+{
+    sandbox->policy = policy;
+    if (sandbox->shape.ids) {
+        sandbox->uid = (uid_t)policy->uid;
+        sandbox->gid = (gid_t)policy->gid;
+    }
+    sandbox->root.uid = sandbox->uid;
+    sandbox->root.gid = sandbox->gid;
 }
 
 int rf_sandbox_enter(struct rf_sandbox *sandbox)
 {
-    return run_steps(sandbox, ENTER);
+    umask(0022);
+    return run_steps(sandbox, RF_ENTER);
 }
 
-int rf_sandbox_confine(struct rf_sandbox *sandbox)
+int rf_sandbox_finish(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy)
 {
-    return run_steps(sandbox, CONFINE);
+    rf_sandbox_know(sandbox, policy);
+    if (policy->require && sandbox->lost[0])
+        return rf_error_set(&sandbox->error, -EPERM,
+                            "this machine denies: %s; `ringfence doctor` tells why, and "
+                            "sandbox=auto does without",
+                            sandbox->lost);
+    return run_steps(sandbox, RF_FINISH);
+}
+
+bool rf_sandbox_is_screened(const struct rf_sandbox *sandbox)
+{
+    return !sandbox->shape.walls || sandbox->have & RF_HAVE_SCREEN;
+}
+
+int rf_sandbox_confine(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy)
+{
+    rf_sandbox_know(sandbox, policy);
+    return run_steps(sandbox, RF_CONFINE);
+}
+
+int rf_sandbox_keep(struct rf_sandbox *sandbox)
+{
+    return run_steps(sandbox, RF_KEEP);
 }

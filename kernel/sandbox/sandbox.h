@@ -1,36 +1,99 @@
-/* The sandbox around one kernel: an ordered table of named steps.
+/* The sandbox around one kernel: one ordered table of named steps.
  *
- * The zygote makes the keeper with rf_sandbox_clone(); the new process then
- * runs rf_sandbox_enter() before it forks the worker, and the worker runs
- * rf_sandbox_confine() before any Python.  Children only: async-signal-safe
- * calls.  Today's steps are namespaces and capabilities; a layer that the
- * machine denies is named, never passed over in silence.
+ * The zygote makes the keeper-to-be with rf_sandbox_clone(), in the shape that it
+ * expects to be asked for.  That process runs rf_sandbox_enter(), which does all
+ * that needs no policy; with the request's policy it runs rf_sandbox_finish(), the
+ * worker rf_sandbox_confine() on itself, and last the keeper-to-be
+ * rf_sandbox_keep(), just before it becomes the small program.  All are children of
+ * a single-threaded process.  A layer that the machine denies is named in
+ * `lost`; where the policy requires all of them it is an error that names the step.
  */
 #ifndef RINGFENCE_KERNEL_SANDBOX_H
 #define RINGFENCE_KERNEL_SANDBOX_H
 
+#include <stdio.h>
 #include <sys/types.h>
 
-struct rf_sandbox {
-    uid_t uid; /* the caller's, mapped to itself */
-    gid_t gid;
-    int namespaces;  /* CLONE_NEW* that hold */
-    char lost[44];   /* denied layers, comma-separated */
-    const char *failed; /* the step that failed; static */
+#include <ringfence/keeper.h>
+
+#include "kernel/sandbox/mounts.h"
+#include "kernel/sandbox/plan.h"
+#include "kernel/sandbox/policy.h"
+
+struct rf_filters;
+
+/* What must be known before the clone. */
+struct rf_sandbox_shape {
+    bool walls;
+    bool own_net;
+    bool ids; /* the gateway is root, the kernel another user */
 };
 
-/* Fills in who calls. */
-void rf_sandbox_init(struct rf_sandbox *sandbox);
+/* What the zygote has ready for all its sandboxes. */
+struct rf_sandbox_base {
+    const char *const *imports; /* paths that it imports from; borrowed */
+    size_t n_imports;
+    struct rf_filters *filters; /* owned; NULL: they could not be made */
+    int granted;                /* CLONE_NEW* that this machine grants; -1: not asked yet */
+    char why[160];              /* why some are not granted */
+};
+
+struct rf_sandbox {
+    struct rf_sandbox_base *base;           /* borrowed */
+    const struct rf_sandbox_policy *policy; /* borrowed; NULL before it is known */
+    struct rf_sandbox_shape shape;
+    uid_t uid; /* who runs inside */
+    gid_t gid;
+    int have; /* CLONE_NEW* and enum rf_sandbox_fact that hold */
+    struct rf_mount_root root;
+    int owner_map; /* as of rf_sandbox_owner_map(); borrowed from the handing over on */
+    char lost[RF_KEEPER_TEXT_MAX]; /* denied layers, comma-separated */
+    char note[RF_KEEPER_TEXT_MAX]; /* what the user has to know of; "" for nothing */
+    struct rf_error error;         /* of the step that failed */
+};
+
+int rf_sandbox_base_init(struct rf_sandbox_base *base, const char *const *imports,
+                         size_t n_imports);
+void rf_sandbox_base_deinit(struct rf_sandbox_base *base);
+
+struct rf_sandbox_shape rf_sandbox_shape_of(const struct rf_sandbox_policy *policy);
+/* What a zygote expects that has not been asked yet. */
+struct rf_sandbox_shape rf_sandbox_shape_guess(void);
+/* NULL, or why no kernel can be made with this policy by this user. */
+const char *rf_sandbox_refuses(const struct rf_sandbox_policy *policy);
+
+/* Are files of the policy's owner to appear as the kernel's? */
+bool rf_sandbox_maps_owner(const struct rf_sandbox_policy *policy);
+/* In the zygote, for sandbox->owner_map: a descriptor, or -errno. */
+int rf_sandbox_owner_map(const struct rf_sandbox_policy *policy);
+
+void rf_sandbox_init(struct rf_sandbox *sandbox, struct rf_sandbox_base *base,
+                     struct rf_sandbox_shape shape);
 
 /* clone(2) into the namespaces that this machine grants; like fork: 0 in the
  * child, its pid in the caller's namespace in the parent, -errno. */
 pid_t rf_sandbox_clone(struct rf_sandbox *sandbox);
 
-/* In the new process, pid 1 inside: the rest of the walls.  0 or -errno with
- * sandbox->failed set. */
+/* The phases; 0, or -errno with sandbox->error set. */
 int rf_sandbox_enter(struct rf_sandbox *sandbox);
+int rf_sandbox_finish(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy);
+int rf_sandbox_confine(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy);
+int rf_sandbox_keep(struct rf_sandbox *sandbox);
 
-/* In the worker: gives up what it must not have.  0 or -errno as above. */
-int rf_sandbox_confine(struct rf_sandbox *sandbox);
+/* In a confined worker: is the keeper out of its sight, even one that can be traced? */
+bool rf_sandbox_is_screened(const struct rf_sandbox *sandbox);
+
+/* Adds a layer, or several with commas between, to what is lost. */
+void rf_sandbox_lose(struct rf_sandbox *sandbox, const char *layer);
+
+/* Runs every step in a throw-away child and prints {"step": {"works": bool, "why":
+ * text}, ...} as JSON.  0, or 1 where a step does not work. */
+int rf_sandbox_probe(FILE *to);
+
+/* How likely the machine is to end this process when memory is short: a worker
+ * before a checkpoint, and both before a keeper, which keeps the client's score.
+ * Thousandths of the way from that to the most. */
+enum rf_oom { RF_OOM_CHECKPOINT = 400, RF_OOM_WORKER = 800 };
+void rf_sandbox_oom(enum rf_oom score);
 
 #endif

@@ -77,11 +77,11 @@ def test_version():
 def test_help_names_every_command():
     got = run("--help")
     assert got.returncode == 0
-    for command in ("kernel", "install", "uninstall", "zygote", "doctor"):
+    for command in ("kernel", "install", "uninstall", "zygote", "env", "doctor"):
         assert re.search(rf"^  {command} ", got.stdout, re.M), got.stdout
 
 
-@pytest.mark.parametrize("command", ["kernel", "install", "uninstall", "zygote", "doctor"])
+@pytest.mark.parametrize("command", ["kernel", "install", "uninstall", "zygote", "env", "doctor"])
 def test_each_command_has_help(command):
     got = run(command, "--help")
     assert (got.returncode, got.stderr) == (0, "")
@@ -102,6 +102,7 @@ def test_each_command_has_help(command):
     (["install", "--preload", "os;import x"], "no list of modules"),
     (["uninstall", "--name", "x", "--all"], "exclude each other"),
     (["zygote", "dance"], "status or stop"),
+    (["env", "dance"], "say reset"),
 ])
 def test_mistakes(arguments, says):
     got = run(*arguments)
@@ -296,10 +297,10 @@ def test_uninstall_asks(moved):
 def test_doctor():
     got = run("doctor")
     assert (got.returncode, got.stderr) == (0, "")
-    for layer in ("user namespace", "pid namespace", "mount namespace", "private /proc", "Landlock",
-                  "seccomp", "cgroup", "overlayfs", "runtime folder", "zygotes", "built-in Python"):
+    for layer in ("Linux", "cgroup", "network helper", "runtime folder", "zygotes", "profiles",
+                  "built-in Python"):
         assert re.search(rf"^  (ok|LACKS|note) +{layer}  ", got.stdout, re.M), (layer, got.stdout)
-    assert "namespaces only" in got.stdout
+    assert "--sandbox=require" in got.stdout
     assert re.search(r"ok +built-in Python +Python 3\.\d+, IPython \d", got.stdout), got.stdout
 
 

@@ -52,6 +52,10 @@ class Installation:
         with open(os.path.join(spec, "kernel.json"), "w", encoding="utf-8") as file:
             json.dump({"argv": [self.program, "kernel", "-f", "{connection_file}"],
                        "display_name": "mock", "language": "mock"}, file)
+        os.makedirs(os.path.join(self.folder, "ringfence"))
+        with open(os.path.join(self.folder, "ringfence", "config.json"), "w",
+                  encoding="utf-8") as file:
+            json.dump({"profile": "mock", "profiles": {"mock": {"env": ["RINGFENCE_MOCK_*"]}}}, file)
 
     @staticmethod
     def link(source, target):
@@ -62,7 +66,7 @@ class Installation:
 
     def environment(self, **changes):
         return helpers.kernel_environment(
-            XDG_RUNTIME_DIR=self.runtime, ASAN_OPTIONS=SANITIZER.format(self.reports),
+            XDG_RUNTIME_DIR=self.runtime, XDG_CONFIG_HOME=self.folder, ASAN_OPTIONS=SANITIZER.format(self.reports),
             UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1", **changes)
 
     def zygote(self, word):

@@ -52,11 +52,12 @@ def zygote_pids(env=None):
 
 
 def tops(gateways):
-    """The uppermost Ringfence process above each process that is no gateway."""
+    """The uppermost Ringfence process above each process that is no gateway, nor a
+    gateway's sweeper."""
     found = ringfences(ours())
     above = set()
     for process in found.values():
-        if process.pid in gateways:
+        if process.pid in gateways or process.name == "ringfence-sweep":
             continue
         while process.parent in found and process.parent not in gateways:
             process = found[process.parent]
@@ -384,14 +385,14 @@ def test_runtime_folder_whose_path_is_too_long(start):
 # What travels with the request
 
 def test_environment_and_umask_are_the_clients(start):
-    kernel = start(env=kernel_environment(RF_TEST_VARIABLE="é value"))
+    kernel = start(env=kernel_environment(OMP_RF_TEST="é value"))
     try:
-        assert kernel.value("__import__('os').environ['RF_TEST_VARIABLE']") == "é value"
+        assert kernel.value("__import__('os').environ['OMP_RF_TEST']") == "é value"
     finally:
         kernel.stop()
     kernel = start()
     try:
-        assert kernel.value("__import__('os').environ.get('RF_TEST_VARIABLE')") is None
+        assert kernel.value("__import__('os').environ.get('OMP_RF_TEST')") is None
     finally:
         kernel.stop()
 

@@ -87,6 +87,12 @@ static void on_flush(void *ctx)
 {
 }
 
+static void on_kill(void *ctx, const char *why)
+{
+    struct rig *rig = ctx;
+    rf_buf_printf(&rig->log, "kill %s\n", why);
+}
+
 static const struct rf_kernel_ops ops = {
     .send = on_send,
     .worker = on_worker,
@@ -94,9 +100,15 @@ static const struct rf_kernel_ops ops = {
     .shutdown = on_shutdown,
     .rested = on_rested,
     .flush = on_flush,
+    .kill = on_kill,
 };
 
 struct rig *rig_new(void)
+{
+    return rig_new_limited(&(struct rf_limits){0});
+}
+
+struct rig *rig_new_limited(const struct rf_limits *limits)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
     assert_non_null(rig);
@@ -104,6 +116,7 @@ struct rig *rig_new(void)
         .kernel_id = "k",
         .implementation_version = "0.1",
         .banner_note = "sandbox: all layers hold",
+        .limits = *limits,
         .ports = {.shell = 1, .iopub = 2, .stdin_ = 3, .control = 4, .hb = 5},
     };
     rig->now = 1000000;

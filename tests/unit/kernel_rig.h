@@ -6,7 +6,7 @@
  *   <type> <parent> <content>             on iopub; status is "busy m1"
  *   shell|control|stdin <type> <parent> <identities> <content>
  *   worker <type> <id> <part> <part> ...  parts that are long JSON are left out
- *   interrupt, shutdown <restart>, rested <us> <waiting>
+ *   interrupt, shutdown <restart>, rested <us> <waiting>, kill <why>
  *
  * Client messages are numbered: number 7 has msg_id "m7" and identity "c7".
  */
@@ -26,6 +26,7 @@ struct rig {
 };
 
 struct rig *rig_new(void);
+struct rig *rig_new_limited(const struct rf_limits *limits);
 /* A rig whose worker has said HELLO; the log is empty. */
 struct rig *rig_new_ready(void);
 void rig_free(struct rig *rig);

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import _ringfence
 from IPython.core import interactiveshell
 
-from . import wire
+from . import environment, wire
 from .loop import Interruptible
 from .reply import Reply
 from .request import Request
@@ -88,7 +88,7 @@ async def execute(worker: Worker, request: Request) -> Reply:
     shell.begin_cell(request.execution_count)
     worker.before_cell()
     error, expressions = None, {}
-    with worker.stdin.during(request.id, cell.allow_stdin):
+    with worker.stdin.during(request.id, cell.allow_stdin), environment.during(cell.metadata):
         try:
             worker.interrupts.arm()
             result = await _run(worker, cell)

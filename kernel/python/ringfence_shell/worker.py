@@ -17,7 +17,7 @@ from typing import Any
 
 import _ringfence
 
-from . import config, handlers, hygiene, pools, reply, request, wire
+from . import config, environment, handlers, hygiene, pools, reply, request, wire
 from .execute import execute, leave_child
 from .interrupt import Interrupts
 from .loop import CellLoop
@@ -123,6 +123,7 @@ class Worker:
         """Becomes the worker that `spawned` (of zygote_serve) describes, up to HELLO."""
         faulthandler.enable(file=spawned["crash_fd"], all_threads=True)
         hygiene.apply_environment(spawned["environ"])
+        environment.use_layer()
         hygiene.reseed()
         sys.argv = [""]
         wire.hold()

@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         made.rehearse(_REHEARSALS)
     made.loop.close()
-    watch = watch_list()
+    watch, imports = watch_list(), import_list()
     _settle(made)
     _ringfence.zygote_serve(
         options.listen_fd,
@@ -59,6 +59,7 @@ def main(argv: list[str]) -> None:
         options.idle,
         options.preload,
         watch,
+        imports,
     )
     worker.main(made)
 
@@ -206,6 +207,46 @@ def watch_list() -> list[bytes]:
             continue
         paths.update(os.path.join(folder, name) for name in names if name.endswith(".pth"))
     return sorted(os.fsencode(p) for p in paths if isinstance(p, str) and os.path.isabs(p))
+
+
+def import_list() -> list[bytes]:
+    """Folders and files that this interpreter imports from, there or not, without those
+    that lie in another.  In a sandbox they are read-only: what a cell writes there would
+    run in the next zygote, outside."""
+    paths = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, *sys.path}
+    if site.ENABLE_USER_SITE:
+        paths.add(site.getusersitepackages())
+    paths.update(site.getsitepackages())
+    for name, module in list(sys.modules.items()):
+        if "." not in name:
+            paths.update(_places(module))
+    paths.update(_mapped_files())
+    home = os.path.join(os.path.expanduser("~"), "")
+    outer, kept = ["/usr/"], []
+    for path in sorted(os.path.abspath(p) for p in paths if p and os.path.isabs(p)):
+        folder = os.path.join(path, "")
+        if not folder.startswith(tuple(outer)):
+            kept.append(os.fsencode(path))
+            if not home.startswith(folder):  # of a home folder a sandbox shows parts only
+                outer.append(folder)
+    return kept
+
+
+def _places(module: Any) -> list[str]:
+    """A package's folders, or a module's file."""
+    try:
+        folders = [os.fspath(p) for p in getattr(module, "__path__", ())]
+        file = getattr(module, "__file__", None)
+    except Exception:  # whatever a strange module does when it is asked
+        return []
+    return folders or ([file] if isinstance(file, str) else [])
+
+
+def _mapped_files() -> list[str]:
+    """Shared libraries, wherever they were loaded from."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        found = {line.rstrip("\n").partition("/")[2] for line in maps}
+    return ["/" + path for path in found if ".so" in path and not path.endswith(" (deleted)")]
 
 
 def _settle(made: Any) -> None:

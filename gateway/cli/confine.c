@@ -1,0 +1,219 @@
+/* See confine.h. */
+#include "gateway/cli/confine.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "gateway/cli/files.h"
+#include "gateway/cli/layer.h"
+#include "gateway/cli/sandbox_policy.h"
+#include "gateway/supervise/runtime.h"
+
+extern char **environ;
+
+/* The facts, with the memory that they point into. */
+struct gathered {
+    struct rf_facts facts;
+    char workspace[PATH_MAX], home[PATH_MAX], layer[PATH_MAX], ipython[PATH_MAX];
+    char secrets[RF_SECRETS_MAX][PATH_MAX];
+    size_t n_secrets;
+};
+
+/* Folders that may lie in the workspace and that no kernel may see: the value
+ * of the variable and `rest`; without it the home and `in_home`. */
+static const struct secret {
+    const char *variable, *rest, *in_home;
+} secrets[] = {
+    {"XDG_RUNTIME_DIR", "", NULL},
+    {"JUPYTER_RUNTIME_DIR", "", ".local/share/jupyter/runtime"},
+    {"JUPYTER_DATA_DIR", "", ".local/share/jupyter"},
+    {"JUPYTER_CONFIG_DIR", "", ".jupyter"},
+    {"XDG_DATA_HOME", "/jupyter", NULL},
+    {"XDG_CONFIG_HOME", "/ringfence", ".config/ringfence"},
+    {"XDG_DATA_HOME", "/ringfence", ".local/share/ringfence"},
+};
+
+static void add_secret(struct gathered *g, const char *path)
+{
+    if (g->n_secrets == RF_SECRETS_MAX || !realpath(path, g->secrets[g->n_secrets]))
+        return; /* what is not there need not be hidden */
+    g->facts.secrets[g->n_secrets] = g->secrets[g->n_secrets];
+    g->n_secrets++;
+}
+
+/* First of the secrets; it may have to be written yet. */
+static int add_connection_file(struct gathered *g, const char *file, struct rf_error *err)
+{
+    char folder[PATH_MAX], real[PATH_MAX];
+    const char *slash = strrchr(file, '/');
+    int n = slash ? (int)(slash - file) + 1 : 1;
+    snprintf(folder, sizeof(folder), "%.*s", n, slash ? file : ".");
+    if (!realpath(folder, real))
+        return rf_error_errno(err, -errno, "cannot find the folder of the connection file %.200s", file);
+    n = snprintf(g->secrets[0], PATH_MAX, "%s/%s", real[1] ? real : "", slash ? slash + 1 : file);
+    if (n >= PATH_MAX)
+        return rf_error_errno(err, -ENAMETOOLONG, "cannot use the connection file %.200s", file);
+    g->facts.secrets[0] = g->secrets[0];
+    g->n_secrets = 1;
+    return 0;
+}
+
+static void gather_secrets(struct gathered *g)
+{
+    char path[PATH_MAX], runtime[RF_RUNTIME_PATH_MAX];
+    if (!rf_runtime_dir(runtime, NULL))
+        add_secret(g, runtime);
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(*secrets); i++) {
+        const char *base = getenv(secrets[i].variable);
+        const char *rest = secrets[i].rest;
+        if (!base || base[0] != '/') {
+            base = secrets[i].in_home ? g->facts.home : NULL;
+            rest = secrets[i].in_home;
+        }
+        const char *slash = rest && *rest && *rest != '/' ? "/" : "";
+        if (base && snprintf(path, sizeof(path), "%s%s%s", base, slash, rest) < PATH_MAX)
+            add_secret(g, path);
+    }
+}
+
+/* The main group of the workspace's owner; a root gateway alone needs it. */
+static gid_t group_of(uid_t owner)
+{
+    const struct passwd *found = owner ? getpwuid(owner) : NULL;
+    return found ? found->pw_gid : (gid_t)owner;
+}
+
+/* Does this user namespace know the uids that per-kernel ones come from? */
+static bool knows_large_uids(void)
+{
+    RF_AUTO(rf_buf_deinitp) struct rf_buf text = {0};
+    if (rf_file_read("/proc/self/uid_map", &text))
+        return true;
+    rf_buf_add(&text, "", 1);
+    unsigned long long inside, outside, count;
+    const char *line = (const char *)text.data;
+    for (; line && sscanf(line, "%llu %llu %llu", &inside, &outside, &count) == 3; line++) {
+        if (inside <= RF_UID_FIRST && inside + count >= (unsigned long long)RF_UID_FIRST + RF_UID_COUNT)
+            return true;
+        line = strchr(line, '\n');
+        if (!line)
+            break;
+    }
+    return false;
+}
+
+static int gather(struct gathered *g, const char *connection_file, struct rf_error *err)
+{
+    struct stat st;
+    const char *home = getenv("HOME"), *ipython = getenv("IPYTHONDIR");
+    if (!realpath(".", g->workspace) || stat(".", &st))
+        return rf_error_errno(err, -errno, "cannot find the current folder, the kernel's workspace");
+    g->facts = (struct rf_facts){.workspace = g->workspace, .uid = geteuid(), .pid = getpid(),
+                                 .owner = st.st_uid};
+    if (home && home[0] == '/' && realpath(home, g->home))
+        g->facts.home = g->home;
+    if (!g->facts.uid) {
+        g->facts.owner_group = group_of(st.st_uid);
+        g->facts.large_uids = knows_large_uids();
+    }
+    char path[PATH_MAX];
+    int n = ipython && ipython[0] == '/' ? snprintf(path, sizeof(path), "%s", ipython)
+                                         : snprintf(path, sizeof(path), "%s/.ipython", g->home);
+    if (n < PATH_MAX && realpath(path, g->ipython))
+        g->facts.ipython = g->ipython;
+    int r = add_connection_file(g, connection_file, err);
+    if (r)
+        return r;
+    gather_secrets(g);
+    if (!rf_layer_path(g->workspace, g->layer, NULL))
+        g->facts.layer = g->layer;
+    return 0;
+}
+
+/* The layer has to be there when it is mounted, and be the kernel's. */
+static int make_layer(const struct gathered *g, struct rf_error *err)
+{
+    if (!g->facts.layer)
+        return 0;
+    int r = rf_folder_make(g->facts.layer, err);
+    if (!r && !g->facts.uid && g->facts.owner &&
+        lchown(g->facts.layer, g->facts.owner, g->facts.owner_group))
+        r = rf_error_errno(err, -errno, "cannot give %.200s to the workspace's owner", g->facts.layer);
+    return r;
+}
+
+static void filter_environment(const struct rf_profile *profile, const char *layer,
+                               struct rf_buf *to)
+{
+    for (char **v = environ; *v; v++)
+        if (rf_profile_passes(profile, *v))
+            rf_buf_add(to, *v, strlen(*v) + 1);
+    if (layer) {
+        rf_buf_printf(to, "RINGFENCE_LAYER=%s", layer);
+        rf_buf_add(to, "", 1);
+    }
+}
+
+static bool masks(const struct rf_buf *policy, const char *path)
+{
+    char entry[PATH_MAX + 8];
+    int n = snprintf(entry, sizeof(entry), "mask=%s", path);
+    return memmem(policy->data, policy->len, entry, (size_t)n + 1) != NULL;
+}
+
+static int confine(const struct rf_confine_options *options, struct rf_confined *ret,
+                   struct gathered *g, struct rf_error *err)
+{
+    struct rf_profile *profile = &ret->profile;
+    int r = gather(g, options->connection_file, err);
+    if (!r && profile->walls && !profile->own_workspace)
+        r = make_layer(g, err);
+    if (!r)
+        r = rf_sandbox_policy(profile, &g->facts, &ret->policy, &ret->note, err);
+    if (r)
+        return r;
+    bool layered = profile->walls && !profile->own_workspace;
+    filter_environment(profile, layered ? g->facts.layer : NULL, &ret->environ);
+    rf_buf_add(&ret->note, "", 1);
+    ret->masks_connection = masks(&ret->policy, g->secrets[0]);
+    bool ok = rf_buf_ok(&ret->environ) && rf_buf_ok(&ret->note);
+    return ok ? 0 : rf_error_errno(err, -ENOMEM, "cannot make the sandbox's policy");
+}
+
+int rf_confine(const struct rf_confine_options *options, struct rf_confined *ret,
+               struct rf_error *err)
+{
+    const struct rf_config *config = options->config;
+    const char *name = options->profile ? options->profile
+                       : config->profile ? config->profile : "workspace";
+    const char *sandbox = options->sandbox ? options->sandbox : config->sandbox;
+    *ret = (struct rf_confined){0};
+    if (sandbox && strcmp(sandbox, "auto") && strcmp(sandbox, "require"))
+        return rf_error_set(err, -EINVAL, "--sandbox is auto or require, not %.60s", sandbox);
+    int r = rf_profile_find(name, config->profiles, getenv("HOME"), &ret->profile, err);
+    if (r)
+        return r;
+    if (sandbox)
+        ret->profile.require = !strcmp(sandbox, "require");
+    struct gathered *g = calloc(1, sizeof(*g)); /* a dozen paths: not for the stack */
+    r = g ? confine(options, ret, g, err) : rf_error_errno(err, -ENOMEM, "cannot start a kernel");
+    free(g);
+    if (r)
+        rf_confined_deinit(ret);
+    return r;
+}
+
+void rf_confined_deinit(struct rf_confined *confined)
+{
+    rf_profile_deinit(&confined->profile);
+    rf_buf_deinit(&confined->policy);
+    rf_buf_deinit(&confined->environ);
+    rf_buf_deinit(&confined->note);
+}

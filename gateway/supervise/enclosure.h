@@ -1,0 +1,65 @@
+/* The walls of a kernel that stand outside of it: cgroups, the watchdog where
+ * there are none, the network helper, and the sweeper that clears them away.
+ *
+ * Owned by the supervisor, on its loop.  The kernel program builds the inner
+ * walls from the policy; this object says in that policy what it could not do
+ * itself (rlimits=1), and keeps the list of the layers that are lost out here.
+ */
+#ifndef RINGFENCE_GATEWAY_SUPERVISE_ENCLOSURE_H
+#define RINGFENCE_GATEWAY_SUPERVISE_ENCLOSURE_H
+
+#include <uv.h>
+
+#include "gateway/supervise/cgroup.h"
+#include "gateway/supervise/network.h"
+
+struct rf_enclosure;
+
+struct rf_enclosure_options {
+    const char *sweeper_program; /* borrowed until closed, as is `profile` */
+    const char *profile;         /* for messages */
+    struct rf_cgroup_limits limits;
+    bool walls, require;
+    bool network;       /* network=on is asked for */
+    bool network_host;  /* where that cannot be, the host's may be shared */
+};
+
+struct rf_enclosure_events {
+    /* Cells may run in the process tree given to rf_enclosure_enter(): it is inside,
+     * or, without `require`, on its way.  -errno, maybe later: it could not be moved;
+     * the cgroups are given up, and the watchdog looks after the memory. */
+    void (*on_entered)(void *ctx, int code);
+    /* The watchdog: the kernel is over its memory.  `why` names the limit. */
+    void (*on_over_memory)(void *ctx, const char *why);
+};
+
+/* Makes the cgroups and starts the sweeper.  NULL with *err filled: no memory,
+ * or a layer is missing that `require` asks for. */
+struct rf_enclosure *rf_enclosure_new(uv_loop_t *loop, const struct rf_enclosure_options *options,
+                                      const struct rf_enclosure_events *events, void *ctx,
+                                      struct rf_error *err);
+
+/* Appends `policy` with what follows from here: rlimits, and network where it
+ * cannot be as asked. */
+void rf_enclosure_policy(const struct rf_enclosure *enclosure, struct rf_bytes policy,
+                         struct rf_buf *to);
+
+/* The sandbox was made; `keeper` is its first process.  on_entered follows,
+ * maybe within the call. */
+void rf_enclosure_enter(struct rf_enclosure *enclosure, int keeper);
+/* It is gone, or about to be. */
+void rf_enclosure_leave(struct rf_enclosure *enclosure);
+
+/* Why the memory limit killed a process since the last call; NULL: it did not.
+ * Valid until the next call. */
+const char *rf_enclosure_killed(struct rf_enclosure *enclosure);
+/* What a cell is to be told on its end: the limit that it ran into, or NULL. */
+const char *rf_enclosure_notice(struct rf_enclosure *enclosure);
+
+/* Layers that are lost out here, with commas; "" for none. */
+const char *rf_enclosure_lost(const struct rf_enclosure *enclosure);
+
+/* Kills and removes all of it, in the background.  The memory goes later. */
+void rf_enclosure_close(struct rf_enclosure *enclosure);
+
+#endif

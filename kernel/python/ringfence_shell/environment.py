@@ -1,0 +1,73 @@
+"""Variables and packages that a kernel has beside those of its interpreter.
+
+`during` serves metadata.ringfence.env of one request; `use_layer` the folder in
+which %pip installs and libraries have their caches (profiles with a workspace of
+the machine's).
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+_LAYER = "RINGFENCE_LAYER"
+
+
+@contextmanager
+def during(metadata: Mapping[str, Any]) -> Iterator[None]:
+    """os.environ with the request's own variables, which are taken back at the end;
+    the gateway has checked them (gateway/jupyter/run_options.h)."""
+    ours = metadata.get("ringfence")
+    wanted = (ours.get("env") if isinstance(ours, dict) else None) or {}
+    old = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in old.items():
+            if value is not None:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
+
+
+def use_layer() -> None:
+    """Packages of the layer go before the interpreter's, here and in what is started
+    from here, and pip installs into it.
+
+    The user scheme is what pip treats as it should: what the interpreter has need not be
+    installed again, and an upgrade is put before the old version and not in its place.  A
+    virtual environment knows no user scheme; there it is a plain folder on PYTHONPATH.
+    """
+    layer = os.environ.get(_LAYER)
+    if not layer:
+        return
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    packages = os.path.join(layer, "lib", version, "site-packages")
+    if sys.prefix == sys.base_prefix:
+        os.environ |= {"PYTHONUSERBASE": layer, "PIP_USER": "1", "PIP_BREAK_SYSTEM_PACKAGES": "1"}
+    else:
+        os.environ |= {"PIP_TARGET": packages, "PIP_UPGRADE": "1"}
+        more = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = f"{packages}{os.pathsep}{more}" if more else packages
+    # The home folder is empty in each kernel; matplotlib's list of fonts and models that
+    # libraries download need not be made anew in each.
+    os.environ.setdefault("XDG_CACHE_HOME", os.path.join(layer, "cache"))
+    os.environ["PATH"] = os.pathsep.join([os.path.join(layer, "bin"), os.environ.get("PATH", os.defpath)])
+    _put_first(packages)
+
+
+def _put_first(packages: str) -> None:
+    """Before the first folder of installed packages, with what its .pth files name."""
+    before = list(sys.path)
+    with suppress(OSError):  # Python remembers of a folder that is not there that it is not
+        os.makedirs(packages, exist_ok=True)
+    site.addsitedir(packages)
+    added = [path for path in sys.path if path not in before]
+    names = ("site-packages", "dist-packages")
+    at = next((i for i, path in enumerate(before) if os.path.basename(path) in names), len(before))
+    sys.path[:] = before[:at] + added + before[at:]

@@ -1,0 +1,24 @@
+/* The seccomp filters of worker and keeper, compiled once per zygote.
+ *
+ * Two for a worker: the list of calls that it may make, and a list of arguments
+ * that it may not give to some of them.  What is refused gets an errno: EPERM
+ * what we know and refuse, ENOSYS what we do not know, so that a library that
+ * tries a newer call falls back to an older one.  Nothing is killed.
+ */
+#ifndef RINGFENCE_KERNEL_SANDBOX_FILTER_H
+#define RINGFENCE_KERNEL_SANDBOX_FILTER_H
+
+#include <stdbool.h>
+
+struct rf_filters;
+
+/* NULL and *ret_code = -errno when they cannot be made. */
+struct rf_filters *rf_filters_new(int *ret_code);
+struct rf_filters *rf_filters_free(struct rf_filters *filters);
+
+/* For the calling process, which has no_new_privs.  0 or -errno.  `internet`: it may
+ * have sockets of AF_INET and AF_INET6. */
+int rf_filters_load_worker(const struct rf_filters *filters, bool internet);
+int rf_filters_load_keeper(const struct rf_filters *filters);
+
+#endif
