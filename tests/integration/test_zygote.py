@@ -31,8 +31,17 @@ def test_an_idle_zygote_ends_and_its_kernels_do_not(start, own_runtime):
 
 def workers_in(cgroup):
     """Looked at from outside: a sandbox has a cgroup namespace, in which this is /."""
-    with open(os.path.join(cgroup, "cgroup.procs"), encoding="ascii") as file:
-        return [pid for pid in map(int, file) if processes.Process(pid).name == "ringfence-worke"]
+    return [pid for pid in processes_in(cgroup)
+            if processes.Process(pid).name == "ringfence-worke"]
+
+
+def processes_in(cgroup):
+    """Also in those below it: a kernel has one of its own."""
+    found = []
+    for folder, _, _ in os.walk(cgroup):
+        with open(os.path.join(folder, "cgroup.procs"), encoding="ascii") as file:
+            found += map(int, file)
+    return found
 
 
 def test_a_client_in_another_cgroup_leaves_none_of_its_limits(start, own_runtime):
@@ -54,13 +63,13 @@ def test_a_client_in_another_cgroup_leaves_none_of_its_limits(start, own_runtime
         client.load_connection_file()
         client.start_channels()
         client.wait_for_ready(timeout=60)
-        assert len(workers_in(folder)) == 1
+        assert len(workers_in(folder)) == 1, processes_in(folder)
         client.shutdown()
         client.stop_channels()
         assert child.wait(20) == 0
     finally:
-        wait_until(lambda: not open(os.path.join(folder, "cgroup.procs"), encoding="ascii").read(),
-                   20)
+        wait_until(lambda: not processes_in(folder), 20)
+        wait_until(lambda: not glob.glob(f"{folder}/*/"), 20)  # its own cgroups, too
         os.rmdir(folder)
 
 
