@@ -109,6 +109,14 @@ static void close_all_but(int gateway, int worker)
     fcntl(worker, F_SETFD, 0); /* closed when the small program is ready: then the worker goes on */
 }
 
+/* Before the exec, which takes as long as the memory is large: orders wait in the socket. */
+static void tell_ready(const struct order *order, pid_t worker)
+{
+    struct rf_keeper_msg ready = {.op = RF_KEEPER_READY, .id = order->generation, .pid = worker};
+    snprintf(ready.text, sizeof(ready.text), "%s", sandbox.lost);
+    (void)!send(order->gateway, &ready, sizeof(ready), MSG_NOSIGNAL);
+}
+
 static int exec_keeper(int program, const struct order *order, int to_worker, pid_t worker)
 {
     char gateway[16], generation[24], pid[16], ready[16];
@@ -116,12 +124,13 @@ static int exec_keeper(int program, const struct order *order, int to_worker, pi
     snprintf(generation, sizeof(generation), "%llu", (unsigned long long)order->generation);
     snprintf(pid, sizeof(pid), "%d", worker);
     snprintf(ready, sizeof(ready), "%d", to_worker);
-    char *argv[] = {(char *)"ringfence-keeper", gateway, generation, pid, ready, sandbox.lost, NULL};
+    char *argv[] = {(char *)"ringfence-keeper", gateway, generation, pid, ready, NULL};
     char *none[] = {NULL};
     close_all_but(order->gateway, to_worker);
     int r = rf_sandbox_keep(&sandbox);
     if (r)
         return r;
+    tell_ready(order, worker);
     execveat(program, "", argv, none, AT_EMPTY_PATH);
     return rf_error_errno(&sandbox.error, -errno, "exec of the keeper");
 }

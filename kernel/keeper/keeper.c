@@ -10,7 +10,7 @@
  * Single-threaded, no allocation, not dumpable.  It trusts the gateway, and
  * nothing that runs in the sandbox.
  *
- * Usage: ringfence-keeper SOCKET_FD GENERATION WORKER_PID READY_FD LOST_LAYERS
+ * Usage: ringfence-keeper SOCKET_FD GENERATION WORKER_PID READY_FD
  * READY_FD is closed when this process can be looked into by nobody; a worker without
  * walls of its own against that waits for it.
  */
@@ -238,7 +238,7 @@ static void read_orders(void)
 
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
+    if (argc != 5) {
         fprintf(stderr, "ringfence-keeper is started by the zygote, not by hand\n");
         return 2;
     }
@@ -250,7 +250,6 @@ int main(int argc, char **argv)
     gateway = (int)strtol(argv[1], NULL, 10);
     fcntl(gateway, F_SETFD, FD_CLOEXEC);
     named[n_named++] = (struct named){strtoull(argv[2], NULL, 10), (pid_t)strtol(argv[3], NULL, 10)};
-    say(RF_KEEPER_READY, named[0].id, named[0].pid, 0, argv[5]);
 
     sigset_t all;
     sigfillset(&all);
