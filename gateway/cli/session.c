@@ -402,7 +402,8 @@ static int make_kernel(struct session *s, struct rf_error *err)
  * connection file that is to be masked must not be replaced under its mask. */
 static int make_all(struct session *s, struct rf_error *err)
 {
-    bool later = s->options->connection_first;
+    bool later = s->options->connection_first &&
+                 !rf_connection_is_saved(s->options->connection_file, &s->options->connection);
     int r = later ? 0 : rf_supervisor_start(s->supervisor, err);
     if (!r)
         r = make_sockets(s, err);

@@ -362,24 +362,38 @@ static int replace(const char *path, const char *text)
     return r;
 }
 
-/* True if the file is as it should be, so that no start waits for a disk. */
-static bool is_saved(const char *path, const json_t *before, const json_t *after)
-{
-    struct stat st;
-    return before && json_equal(before, after) && stat(path, &st) == 0 && !(st.st_mode & 077);
-}
-
-int rf_connection_save(const char *path, const struct rf_connection *conn, struct rf_error *err)
+/* 0 with what the file has to hold (owned by the caller) and whether it does, or -errno. */
+static int compare(const char *path, const struct rf_connection *conn, json_t **ret_after,
+                   bool *ret_saved, struct rf_error *err)
 {
     RF_AUTO(json_freep) json_t *before = NULL;
+    struct stat st;
     int r = read_object(path, &before, err);
     if (r && r != -ENOENT)
         return r;
     RF_AUTO(json_freep) json_t *after = before ? json_copy(before) : json_object();
     if (!after || set_members(after, conn))
         return rf_error_errno(err, -ENOMEM, "cannot write connection file %s", path);
-    if (is_saved(path, before, after))
-        return 0;
+    *ret_saved = before && json_equal(before, after) && stat(path, &st) == 0 && !(st.st_mode & 077);
+    *ret_after = rf_steal(&after);
+    return 0;
+}
+
+bool rf_connection_is_saved(const char *path, const struct rf_connection *conn)
+{
+    RF_AUTO(json_freep) json_t *after = NULL;
+    bool saved = false;
+    struct rf_error err = {0};
+    return !compare(path, conn, &after, &saved, &err) && saved;
+}
+
+int rf_connection_save(const char *path, const struct rf_connection *conn, struct rf_error *err)
+{
+    RF_AUTO(json_freep) json_t *after = NULL;
+    bool saved = false;
+    int r = compare(path, conn, &after, &saved, err);
+    if (r || saved) /* then no start waits for a disk */
+        return r;
     char *text = json_dumps(after, JSON_INDENT(2));
     r = text ? replace(path, text) : -ENOMEM;
     if (text)

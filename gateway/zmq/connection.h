@@ -27,6 +27,9 @@ struct rf_connection {
  * -errno fills *err with what is wrong in the file and where. */
 int rf_connection_load(const char *path, struct rf_connection *ret, struct rf_error *err);
 
+/* Does the file say just this, to its owner only, so that saving leaves it alone? */
+bool rf_connection_is_saved(const char *path, const struct rf_connection *conn);
+
 /* Writes it back with the ports that were chosen, mode 0600, atomically (a
  * temporary file beside it, fsync, rename); keeps members it does not know. */
 int rf_connection_save(const char *path, const struct rf_connection *conn, struct rf_error *err);
