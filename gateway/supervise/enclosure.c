@@ -237,6 +237,14 @@ const char *rf_enclosure_killed(struct rf_enclosure *e)
     return rf_cgroup_was_oom(&e->cgroup) ? memory_words(e, "out of memory: ") : NULL;
 }
 
+bool rf_enclosure_is_full(const struct rf_enclosure *e)
+{
+    uint64_t most = (uint64_t)e->options.limits.memory;
+    uint64_t shared = counts(e, RF_CGROUP_MEMORY) ? rf_cgroup_shared(&e->cgroup)
+                                                  : rf_tree_files(e->keeper);
+    return most && shared > most / 4 * 3;
+}
+
 const char *rf_enclosure_notice(struct rf_enclosure *e)
 {
     char value[32];
