@@ -9,7 +9,8 @@ import os
 import time
 
 import processes
-from helpers import Kernel, cgroups_of, execute_with, mounts, ours, plain, wait_until, zygote
+from helpers import (Kernel, cgroups_of, configuration, execute_with, mounts, new_folder, plain,
+                     wait_until, zygote, zygote_pid)
 from rawclient import RawClient
 
 MARK = f"rf-abuse-{os.getpid()}"  # in the names of all that an attack makes
@@ -33,14 +34,15 @@ def marked():
 
 
 class Target:
-    """A kernel to attack, and another one beside it."""
+    """A kernel of a profile of its own, to be attacked, and another kernel beside it."""
 
-    def __init__(self, kernel_name, **options):
-        self.env = options.get("env")
+    def __init__(self, kernel_name, **profile):
+        self.env = {**configuration(abused=profile), "XDG_RUNTIME_DIR": new_folder("run")}
+        self.before = mounts(), segments()
         self.beside = Kernel(kernel_name)
         self.beside.run("kept = ['beside']")
-        self.before = set(ours()), mounts(), segments()
-        self.kernel = Kernel(kernel_name, **options)
+        self.kernel = Kernel(kernel_name, env=self.env, arguments=["--profile", "abused"])
+        self.zygote = zygote_pid(self.env)
         self.attacks = 0
         self.settle()
 
@@ -86,24 +88,20 @@ class Target:
         return "back" if "state rolled back" in text else "lost"
 
     def processes(self):
-        """Names of the live processes in the sandbox; its keeper comes first."""
-        return self.kernel.value(
-            "[line.split()[1] for line in (open(f'/proc/{p}/stat').read() for p in sorted("
-            "map(int, filter(str.isdigit, __import__('os').listdir('/proc'))))) "
-            "if line.split()[2] != 'Z']")
+        """What runs in the sandbox: the zygote has no other children but its spare."""
+        return [each.name for each in processes.below(self.zygote).values()
+                if each.name not in ("ringfence-keepr", "ringfence-spare")]
 
     def close(self):
         """Rule d."""
-        pids, known_mounts, known_segments = self.before
         gateway, connection = self.kernel.pid, self.kernel.km.connection_file
-        started = set(ours()) - pids
-        assert len(started) >= 3
-        assert mounts() == known_mounts
+        started = {self.zygote, gateway, *processes.below(self.zygote), *processes.below(gateway)}
+        assert len(started) >= 4 and mounts() == self.before[0]
         self.kernel.stop()
         self.beside.stop()
         zygote("stop", env=self.env)
-        left = processes.wait_gone((set(ours()) - pids) | started, 10)
+        left = processes.wait_gone(started, 10)
         assert not left, left
         wait_until(lambda: not cgroups_of(gateway), 5)
-        assert mounts() == known_mounts and segments() == known_segments
+        assert (mounts(), segments()) == self.before
         assert not marked() and not os.path.exists(connection)

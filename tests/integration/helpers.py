@@ -332,6 +332,10 @@ def zygote(*arguments, env=None):
                           text=True, timeout=30, env=env or kernel_environment(), check=False)
 
 
+def zygote_pid(env):
+    return int(re.search(r"pid (\d+)", zygote("status", env=env).stdout).group(1))
+
+
 def ours():
     """Processes of the test session without the test itself and the zygote's spares,
     which belong to no kernel yet."""
