@@ -44,7 +44,6 @@ class Target:
         self.kernel = Kernel(kernel_name, env=self.env, arguments=["--profile", "abused"])
         self.zygote = zygote_pid(self.env)
         self.attacks = 0
-        self.settle()
 
     def settle(self):
         assert self.kernel.run("kept = 41").status == "ok"
@@ -61,6 +60,7 @@ class Target:
 
     def attack(self, code, timeout=60, **options):
         """Runs the cell, with options of the request's metadata; rules a to c."""
+        self.settle()
         self.attacks += 1
         cell = execute_with(self.kernel, f"attacked = {self.attacks}\n{code}", **options)
         self.gateway_answers()
@@ -76,7 +76,6 @@ class Target:
         assert after.count == cell.count + 1
         state = {True: (41, self.attacks), "back": (41, None), "lost": (None, None)}
         assert after.stdout.strip() == str(state[self.outcome(cell)]), (after.stdout, cell.describe())
-        self.settle()
 
     @staticmethod
     def outcome(cell):
