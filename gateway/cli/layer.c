@@ -56,6 +56,12 @@ static bool is_dots(const char *name)
     return !strcmp(name, ".") || !strcmp(name, "..");
 }
 
+/* A cell can make a folder that its owner may not read, change or move. */
+static void unlock(int in, const char *name)
+{
+    (void)fchmodat(in, name, 0700, AT_SYMLINK_NOFOLLOW);
+}
+
 /* A folder in a folder is moved up to the top and has its turn there: so two
  * levels are ever open, however deep they lie. */
 static int remove_inner(struct emptying *e, int in, const char *name)
@@ -68,15 +74,16 @@ static int remove_inner(struct emptying *e, int in, const char *name)
     do
         snprintf(moved, sizeof(moved), ".ringfence-removes-%llu", (unsigned long long)e->names++);
     while (!faccessat(e->top, moved, F_OK, AT_SYMLINK_NOFOLLOW));
+    unlock(in, name);
     return renameat(in, name, e->top, moved) ? -errno : 0;
 }
 
 static int remove_content(struct emptying *e, const char *name)
 {
+    unlock(e->top, name);
     int fd = openat(e->top, name, OPEN_FOLDER);
     if (fd < 0)
         return -errno;
-    (void)fchmod(fd, 0700); /* a folder that its owner may not change */
     DIR *dir = fdopendir(fd);
     if (!dir) {
         close(fd);

@@ -305,20 +305,33 @@ void rf_cgroup_deinit(struct rf_cgroup *cgroup)
     *cgroup = (struct rf_cgroup){0};
 }
 
-/* Has the counter of this name gone up? */
-static bool has_risen(const char *folder, const char *file, const char *name, uint64_t *seen)
+/* The counter of this name, if it can be read. */
+static bool read_counter(const char *folder, const char *file, const char *name, uint64_t *ret)
 {
-    char text[1024];
+    char text[4096];
     size_t n = strlen(name);
     if (!folder || read_file(folder, file, text, sizeof(text)) < 0)
         return false;
     const char *at = text;
     while (at && (strncmp(at, name, n) || at[n] != ' '))
         at = (at = strchr(at, '\n')) ? at + 1 : NULL;
-    uint64_t before = *seen;
     if (at)
-        *seen = strtoull(at + n, NULL, 10);
-    return *seen > before;
+        *ret = strtoull(at + n, NULL, 10);
+    return at;
+}
+
+/* Has the counter of this name gone up? */
+static bool has_risen(const char *folder, const char *file, const char *name, uint64_t *seen)
+{
+    uint64_t before = *seen;
+    return read_counter(folder, file, name, seen) && *seen > before;
+}
+
+uint64_t rf_cgroup_shared(const struct rf_cgroup *cgroup)
+{
+    uint64_t bytes = 0;
+    read_counter(cgroup->memory, "memory.stat", "shmem", &bytes);
+    return bytes;
 }
 
 bool rf_cgroup_was_oom(struct rf_cgroup *cgroup)

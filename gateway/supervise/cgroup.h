@@ -46,6 +46,10 @@ void rf_cgroup_deinit(struct rf_cgroup *cgroup);
 /* Whether the memory limit has killed something since the last time. */
 bool rf_cgroup_was_oom(struct rf_cgroup *cgroup);
 
+/* Bytes of files in memory and shared segments: what the death of a process need not
+ * free.  0: not known. */
+uint64_t rf_cgroup_shared(const struct rf_cgroup *cgroup);
+
 /* Likewise whether the limit of processes has refused a fork. */
 bool rf_cgroup_refused_forks(struct rf_cgroup *cgroup);
 

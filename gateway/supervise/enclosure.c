@@ -15,6 +15,7 @@
 
 #define WATCH_MS 250       /* between two looks at the memory, at the least */
 #define WATCH_SHARE 50     /* and so many times what a look costs */
+#define WATCH_MOST_MS 1000 /* but no more: processes that map and unmap make a look dear */
 #define NETWORK_DELAY_MS 20 /* the helper's start takes a processor from the kernel's own */
 
 struct rf_enclosure {
@@ -145,6 +146,7 @@ static void on_watch(uv_timer_t *timer)
     if (rf_tree_memory(e->keeper, most) > most)
         e->events->on_over_memory(e->ctx, memory_words(e, "out of memory: "));
     uint64_t next = (uv_hrtime() - began) / 1000000 * WATCH_SHARE;
+    next = next > WATCH_MOST_MS ? WATCH_MOST_MS : next;
     uv_timer_start(timer, on_watch, next > WATCH_MS ? next : WATCH_MS, 0);
 }
 
@@ -235,6 +237,14 @@ void rf_enclosure_leave(struct rf_enclosure *e)
 const char *rf_enclosure_killed(struct rf_enclosure *e)
 {
     return rf_cgroup_was_oom(&e->cgroup) ? memory_words(e, "out of memory: ") : NULL;
+}
+
+bool rf_enclosure_is_full(const struct rf_enclosure *e)
+{
+    uint64_t most = (uint64_t)e->options.limits.memory;
+    uint64_t shared = counts(e, RF_CGROUP_MEMORY) ? rf_cgroup_shared(&e->cgroup)
+                                                  : rf_tree_files(e->keeper);
+    return most && shared > most / 4 * 3;
 }
 
 const char *rf_enclosure_notice(struct rf_enclosure *e)

@@ -53,6 +53,9 @@ void rf_enclosure_leave(struct rf_enclosure *enclosure);
 /* Why the memory limit killed a process since the last call; NULL: it did not.
  * Valid until the next call. */
 const char *rf_enclosure_killed(struct rf_enclosure *enclosure);
+/* Whether files in memory and shared segments fill it so much that no worker could go on
+ * in it; only a new sandbox frees them. */
+bool rf_enclosure_is_full(const struct rf_enclosure *enclosure);
 /* What a cell is to be told on its end: the limit that it ran into, or NULL. */
 const char *rf_enclosure_notice(struct rf_enclosure *enclosure);
 

@@ -108,8 +108,10 @@ static int make_descriptors(struct rf_link *link, int far[RF_FD_COUNT])
     far[RF_FD_FENCE] = pair[1];
     rf_frame_refuse_fds(link->fds[SOCKET]);
     rf_frame_refuse_fds(link->fence);
-    link->crash = memfd_create("ringfence-crash", MFD_CLOEXEC);
-    if (link->crash < 0)
+    /* Sealed in its size: what a cell writes to it is counted to nobody. */
+    link->crash = memfd_create("ringfence-crash", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (link->crash < 0 || ftruncate(link->crash, RF_CRASH_TEXT_MAX) ||
+        fcntl(link->crash, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL))
         return -errno;
     far[RF_FD_CRASH] = fcntl(link->crash, F_DUPFD_CLOEXEC, 0);
     return far[RF_FD_CRASH] < 0 ? -errno : 0;
@@ -342,6 +344,8 @@ void rf_link_crash_text(struct rf_link *link, struct rf_buf *to, size_t max)
 {
     uint8_t *at = rf_buf_reserve(to, max);
     ssize_t n = at ? pread(link->crash, at, max, 0) : 0;
+    while (n > 0 && !at[n - 1])
+        n--;
     if (n > 0)
         to->len += (size_t)n;
 }

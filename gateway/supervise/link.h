@@ -16,6 +16,8 @@
 
 #include "common/frame.h"
 
+#define RF_CRASH_TEXT_MAX 65536 /* bytes of faulthandler's text that there is room for */
+
 struct rf_link;
 
 struct rf_link_events {

@@ -20,7 +20,10 @@
 #define STEADY_MS 5000             /* a worker that lived for so long did not fail to start */
 #define COST_MAX_US 10000000       /* a hostile worker may claim any cost */
 
-#define REASON_MAX 320
+#define REASON_MAX 420
+#define FULL \
+    "; files in memory (/tmp, /dev/shm) or shared segments take up most of it, so the sandbox is made " \
+    "anew"
 
 enum state {
     STARTING, /* a fresh worker was asked for */
@@ -64,6 +67,7 @@ struct rf_supervisor {
     bool entered;           /* the sandbox is in its enclosure: cells may run */
     bool hello_waits;       /* until then HELLO, the worker's first message, is kept here */
     struct rf_buf hello[2];
+    bool over_memory;        /* the current worker's end was the memory limit's */
     char broken[REASON_MAX]; /* why the worker was killed by us; empty: it was not */
     char lost[RF_KEEPER_TEXT_MAX];
     uv_timer_t timers[TIMERS];
@@ -378,8 +382,10 @@ static void on_entered(void *ctx, int code)
 static void on_over_memory(void *ctx, const char *why)
 {
     struct rf_supervisor *s = ctx;
-    if (s->link && s->state == RUNNING && !s->broken[0])
-        kill_worker(s, why);
+    if (!s->link || s->state != RUNNING || s->broken[0])
+        return;
+    s->over_memory = true;
+    kill_worker(s, why);
 }
 
 static const struct rf_enclosure_events enclosure_events = {on_entered, on_over_memory};
@@ -395,6 +401,7 @@ static const char *why_died(struct rf_supervisor *s, int wait_status)
 {
     bool killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
     const char *why = killed ? rf_enclosure_killed(s->enclosure) : NULL;
+    s->over_memory |= why != NULL;
     return why ? why : "";
 }
 
@@ -450,7 +457,7 @@ static const struct rf_keeper_events keeper_events = {on_keeper_message, on_keep
 
 /* --- life and death of workers --- */
 
-static void keep_death(struct rf_supervisor *s, int wait_status, const char *reason)
+static void keep_death(struct rf_supervisor *s, int wait_status, const char *reason, bool full)
 {
     rf_buf_deinit(&s->death.text);
     s->death = (struct death){.pending = true, .wait_status = wait_status};
@@ -458,7 +465,7 @@ static void keep_death(struct rf_supervisor *s, int wait_status, const char *rea
         s->death.wait_status = -1;
         reason = s->broken;
     }
-    snprintf(s->death.reason, sizeof(s->death.reason), "%s", reason);
+    snprintf(s->death.reason, sizeof(s->death.reason), "%.310s%s", reason, full ? FULL : "");
     rf_link_crash_text(s->link, &s->death.text, RF_CRASH_TEXT_MAX);
     s->broken[0] = '\0';
 }
@@ -467,12 +474,14 @@ static void worker_died(struct rf_supervisor *s, int wait_status, const char *re
 {
     rf_link_drain(s->link); /* may yet say HELLO, ask to exit, or start a timer */
     enum state was = s->state;
+    bool full = s->over_memory && rf_enclosure_is_full(s->enclosure);
+    s->over_memory = false;
     for (int i = 0; was < STOPPING && i < TIMERS; i++)
         stop_timer(s, i);
     if (was == RUNNING) {
         if (rf_kernel_is_busy(s->kernel) || uv_now(s->loop) - s->ready_ms > STEADY_MS)
             s->starts = 0;
-        keep_death(s, wait_status, reason);
+        keep_death(s, wait_status, reason, full);
     }
     s->broken[0] = '\0';
     rf_link_close(s->link);
@@ -482,7 +491,7 @@ static void worker_died(struct rf_supervisor *s, int wait_status, const char *re
     rf_policy_reset(&s->policy);
     if (was == RESUMING) {
         give_up_resume(s);
-    } else if (was == RUNNING && !resume(s)) {
+    } else if (was == RUNNING && (full || !resume(s))) {
         report_death(s, false);
         start_fresh(s);
     } else if (was == STARTING) {

@@ -17,7 +17,6 @@
 #define RF_STARTS_MAX 3          /* workers in a row that die before they are given work */
 #define RF_RESUME_TIMEOUT_MS 3000 /* from the order to resume to the new worker's HELLO */
 #define RF_EXIT_GRACE_MS 2000     /* for exit handlers at shutdown */
-#define RF_CRASH_TEXT_MAX 65536   /* bytes of faulthandler's text that are kept */
 
 struct rf_supervisor;
 

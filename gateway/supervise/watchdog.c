@@ -2,11 +2,19 @@
 #include "gateway/supervise/watchdog.h"
 
 #include <dirent.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
+
 #define TREE_MAX 4096 /* processes that are counted */
+#define MOUNTS_MAX 64 /* likewise tmpfs mounts */
 
 struct tree {
     pid_t pids[TREE_MAX];
@@ -47,25 +55,99 @@ static uint64_t resident(pid_t pid)
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Of one that we may not look into, the resident size. */
-static uint64_t proportional(pid_t pid)
+/* Of one that we may not look into, the resident size.  Adds to *shared what of it is
+ * mapped shared, or from a file in memory. */
+static uint64_t proportional(pid_t pid, uint64_t *shared)
 {
     char path[64], line[256];
-    unsigned long long kb = 0;
-    int found = 0;
+    unsigned long long kb = 0, part = 0;
+    bool found = false;
     snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
     FILE *file = fopen(path, "re");
-    while (file && !found && fgets(line, sizeof(line), file))
-        found = sscanf(line, "Pss: %llu kB", &kb) == 1;
+    while (file && fgets(line, sizeof(line), file)) {
+        found |= sscanf(line, "Pss: %llu kB", &kb) == 1;
+        if (sscanf(line, "Pss_Shmem: %llu kB", &part) == 1)
+            *shared += (uint64_t)part * 1024;
+    }
     if (file)
         fclose(file);
     return found ? (uint64_t)kb * 1024 : resident(pid);
 }
 
+/* --- files --- */
+
+struct mounts {
+    struct mount {
+        char device[16], path[PATH_MAX];
+    } *mounts; /* owned */
+    size_t n;
+};
+
+static bool has(const struct mounts *mounts, const char *device)
+{
+    for (size_t i = 0; i < mounts->n; i++)
+        if (!strcmp(mounts->mounts[i].device, device))
+            return true;
+    return false;
+}
+
+/* The tmpfs mounts of `process`, each device once, but for those in `without`. */
+static void read_mounts(const char *process, const struct mounts *without, struct mounts *ret)
+{
+    char path[64];
+    RF_AUTO(rf_freep) char *line = NULL;
+    size_t size = 0;
+    snprintf(path, sizeof(path), "/proc/%s/mountinfo", process);
+    FILE *file = fopen(path, "re");
+    while (file && ret->n < MOUNTS_MAX && getline(&line, &size, file) > 0) {
+        struct mount *mount = &ret->mounts[ret->n];
+        if (strstr(line, " - tmpfs ") &&
+            sscanf(line, "%*d %*d %15s %*s %4095s", mount->device, mount->path) == 2 &&
+            !has(without, mount->device) && !has(ret, mount->device))
+            ret->n++;
+    }
+    if (file)
+        fclose(file);
+}
+
+static uint64_t used(const char *process, const char *path)
+{
+    char inside[PATH_MAX + 32];
+    struct statvfs st;
+    snprintf(inside, sizeof(inside), "/proc/%s/root%s", process, path);
+    return statvfs(inside, &st) ? 0 : (uint64_t)(st.f_blocks - st.f_bfree) * st.f_frsize;
+}
+
+static bool shares_our_mounts(const char *process)
+{
+    char path[64];
+    struct stat ours, theirs;
+    snprintf(path, sizeof(path), "/proc/%s/ns/mnt", process);
+    return stat(path, &theirs) || stat("/proc/self/ns/mnt", &ours) || ours.st_ino == theirs.st_ino;
+}
+
+uint64_t rf_tree_files(pid_t pid)
+{
+    char process[16];
+    snprintf(process, sizeof(process), "%d", pid);
+    if (shares_our_mounts(process))
+        return 0;
+    RF_AUTO(rf_freep) struct mount *memory = malloc(2 * MOUNTS_MAX * sizeof(*memory));
+    struct mounts none = {0}, ours = {memory, 0}, theirs = {memory + MOUNTS_MAX, 0};
+    uint64_t sum = 0;
+    if (!memory)
+        return 0;
+    read_mounts("self", &none, &ours);
+    read_mounts(process, &ours, &theirs);
+    for (size_t i = 0; i < theirs.n; i++)
+        sum += used(process, theirs.mounts[i].path);
+    return sum;
+}
+
 uint64_t rf_tree_memory(pid_t root, uint64_t enough)
 {
     static struct tree tree; /* too large for a stack; one thread asks */
-    uint64_t sum = 0;
+    uint64_t files = rf_tree_files(root), sum = files, shared = 0;
     tree.n = 1;
     tree.pids[0] = root;
     for (size_t i = 0; i < tree.n; i++)
@@ -76,6 +158,6 @@ uint64_t rf_tree_memory(pid_t root, uint64_t enough)
         return sum;
     sum = 0;
     for (size_t i = 0; i < tree.n; i++)
-        sum += proportional(tree.pids[i]);
-    return sum;
+        sum += proportional(tree.pids[i], &shared);
+    return files > shared ? sum - shared + files : sum;
 }

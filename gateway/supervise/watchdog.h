@@ -1,7 +1,9 @@
-/* Memory of a process tree, where no cgroup counts it.
+/* Memory of a sandbox, where no cgroup counts it.
  *
  * The sum of the proportional shares (PSS) of a process and its descendants: so
- * worker and checkpoint, which share most of their pages, are counted once.
+ * worker and checkpoint, which share most of their pages, are counted once.  To it
+ * comes what lies in files in memory; of that and of what is mapped shared the larger
+ * one counts, since the one may be the other.
  */
 #ifndef RINGFENCE_GATEWAY_SUPERVISE_WATCHDOG_H
 #define RINGFENCE_GATEWAY_SUPERVISE_WATCHDOG_H
@@ -9,8 +11,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Bytes of `root` and all below it.  Where the resident sizes together are not
- * over `enough`, their sum, which is cheap and never less, is given instead. */
+/* Bytes of `root` and all below it, and of the files.  Where the resident sizes and the
+ * files together are not over `enough`, their sum, which is cheap and never less, is
+ * given instead. */
 uint64_t rf_tree_memory(pid_t root, uint64_t enough);
+
+/* Bytes on the tmpfs mounts that `pid` sees and we do not. */
+uint64_t rf_tree_files(pid_t pid);
 
 #endif

@@ -69,6 +69,9 @@ const char rf_calls_refused[] =
     /* keys */
     "add_key keyctl request_key";
 
+/* Memory that is in no process and on no mount while nobody maps it. */
+const char rf_calls_unseen[] = "memfd_create memfd_secret shmget";
+
 /* What the C library does at the start and end of a static program is among it. */
 const char rf_calls_keeper[] =
     "access arch_prctl brk close execve execveat exit exit_group fcntl fstat futex getdents64 getpid "

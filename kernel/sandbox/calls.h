@@ -9,6 +9,7 @@
 /* Lists of names, separated by blanks. */
 extern const char rf_calls_allowed[]; /* for a worker */
 extern const char rf_calls_refused[]; /* EPERM for a worker */
+extern const char rf_calls_unseen[];  /* ENOSYS where only processes and mounts are watched */
 extern const char rf_calls_keeper[];  /* all that a keeper does */
 
 /* Calls that libseccomp 2.5 has no name for, and that are harmless. */

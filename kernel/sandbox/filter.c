@@ -25,7 +25,7 @@
 #endif
 
 struct rf_filters {
-    struct sock_fprog calls, arguments, internet, keeper; /* code owned */
+    struct sock_fprog calls, arguments, internet, unseen, keeper; /* code owned */
 };
 
 #define REFUSE SCMP_ACT_ERRNO(EPERM)
@@ -131,6 +131,12 @@ static int add_internet(scmp_filter_ctx filter)
     return r;
 }
 
+/* Where no cgroup counts memory: the watchdog adds up processes and mounts. */
+static int add_unseen(scmp_filter_ctx filter)
+{
+    return add_names(filter, rf_calls_unseen, UNKNOWN);
+}
+
 static int add_keeper(scmp_filter_ctx filter)
 {
     return add_names(filter, rf_calls_keeper, SCMP_ACT_ALLOW);
@@ -172,6 +178,7 @@ struct rf_filters *rf_filters_new(int *ret_code)
     int r = filters ? compile(UNKNOWN, add_calls, &filters->calls) : -ENOMEM;
     r = r ? r : compile(SCMP_ACT_ALLOW, add_arguments, &filters->arguments);
     r = r ? r : compile(SCMP_ACT_ALLOW, add_internet, &filters->internet);
+    r = r ? r : compile(SCMP_ACT_ALLOW, add_unseen, &filters->unseen);
     r = r ? r : compile(REFUSE, add_keeper, &filters->keeper);
     *ret_code = r;
     return r ? rf_filters_free(filters) : filters;
@@ -183,6 +190,7 @@ struct rf_filters *rf_filters_free(struct rf_filters *filters)
         free(filters->calls.filter);
         free(filters->arguments.filter);
         free(filters->internet.filter);
+        free(filters->unseen.filter);
         free(filters->keeper.filter);
         free(filters);
     }
@@ -194,9 +202,10 @@ static int load(const struct sock_fprog *program)
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) ? -errno : 0;
 }
 
-int rf_filters_load_worker(const struct rf_filters *filters, bool internet)
+int rf_filters_load_worker(const struct rf_filters *filters, unsigned without)
 {
-    int r = internet ? 0 : load(&filters->internet);
+    int r = without & RF_FILTER_INTERNET ? load(&filters->internet) : 0;
+    r = r || !(without & RF_FILTER_UNSEEN) ? r : load(&filters->unseen);
     r = r ? r : load(&filters->arguments);
     return r ? r : load(&filters->calls);
 }
@@ -211,7 +220,9 @@ int rf_step_filter(struct rf_sandbox *sandbox)
     bool internet = sandbox->policy->network == RF_NETWORK_HOST || sandbox->have & CLONE_NEWNET;
     if (!sandbox->base->filters)
         return -EINVAL;
-    return rf_filters_load_worker(sandbox->base->filters, internet);
+    unsigned without = (internet ? 0 : RF_FILTER_INTERNET) |
+                       (sandbox->policy->rlimits ? RF_FILTER_UNSEEN : 0);
+    return rf_filters_load_worker(sandbox->base->filters, without);
 }
 
 int rf_step_keeper_filter(struct rf_sandbox *sandbox)

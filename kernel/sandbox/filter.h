@@ -8,17 +8,21 @@
 #ifndef RINGFENCE_KERNEL_SANDBOX_FILTER_H
 #define RINGFENCE_KERNEL_SANDBOX_FILTER_H
 
-#include <stdbool.h>
-
 struct rf_filters;
 
 /* NULL and *ret_code = -errno when they cannot be made. */
 struct rf_filters *rf_filters_new(int *ret_code);
 struct rf_filters *rf_filters_free(struct rf_filters *filters);
 
-/* For the calling process, which has no_new_privs.  0 or -errno.  `internet`: it may
- * have sockets of AF_INET and AF_INET6. */
-int rf_filters_load_worker(const struct rf_filters *filters, bool internet);
+/* What a worker may not have, beside the lists. */
+enum {
+    RF_FILTER_INTERNET = 1, /* sockets of AF_INET and AF_INET6 */
+    RF_FILTER_UNSEEN = 2,   /* memory that belongs to no process and no mount */
+};
+
+/* For the calling process, which has no_new_privs.  0 or -errno.  `without`: the sum of
+ * the above. */
+int rf_filters_load_worker(const struct rf_filters *filters, unsigned without);
 int rf_filters_load_keeper(const struct rf_filters *filters);
 
 #endif

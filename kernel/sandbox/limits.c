@@ -1,6 +1,7 @@
 /* Steps: limits that a process sets for itself and hands on to its children. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -11,6 +12,7 @@
 
 #define OOM_SCORE "/proc/self/oom_score_adj"
 #define OOM_MOST 1000
+#define RESERVED (160ull << 20) /* addresses, for each processor */
 
 /* Never above what is allowed already. */
 static int limit(int resource, uint64_t most)
@@ -26,6 +28,15 @@ static int limit(int resource, uint64_t most)
     return setrlimit((__rlimit_resource_t)resource, &want) ? -errno : 0;
 }
 
+/* RLIMIT_DATA counts addresses, and OpenBLAS takes 128 MB of them for each thread
+ * and tries for ever where it does not get them.  What is really used the watchdog sees. */
+static uint64_t most_data(uint64_t memory)
+{
+    cpu_set_t cpus;
+    int n = sched_getaffinity(0, sizeof(cpus), &cpus) ? 1 : CPU_COUNT(&cpus);
+    return memory + (uint64_t)n * RESERVED;
+}
+
 int rf_step_limits(struct rf_sandbox *sandbox)
 {
     const struct rf_sandbox_policy *policy = sandbox->policy;
@@ -37,7 +48,7 @@ int rf_step_limits(struct rf_sandbox *sandbox)
         {RLIMIT_CORE, policy->walls, 0}, /* a dump would be written outside, by the machine */
         {RLIMIT_NOFILE, policy->open_files, policy->open_files},
         {RLIMIT_NPROC, policy->rlimits && policy->processes, policy->processes},
-        {RLIMIT_DATA, policy->rlimits && policy->memory, policy->memory},
+        {RLIMIT_DATA, policy->rlimits && policy->memory, most_data(policy->memory)},
     };
     int r = 0;
     for (size_t i = 0; !r && i < sizeof(limits) / sizeof(*limits); i++)

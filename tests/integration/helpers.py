@@ -5,6 +5,8 @@ the order in which messages arrive and sorts them by the request that they answe
 a Cell is one execute_request with all that came for it.
 """
 
+import glob
+import json
 import os
 import re
 import shutil
@@ -16,6 +18,8 @@ import uuid
 import zmq
 from jupyter_client import BlockingKernelClient, KernelManager
 from jupyter_client.kernelspec import KernelSpecManager
+
+import processes
 
 START_TIMEOUT = 30
 CELL_TIMEOUT = 30
@@ -326,3 +330,61 @@ def zygote(*arguments, env=None):
     """Runs `ringfence zygote ...`."""
     return subprocess.run([ringfence_program(), "zygote", *arguments], capture_output=True,
                           text=True, timeout=30, env=env or kernel_environment(), check=False)
+
+
+def zygote_pid(env):
+    return int(re.search(r"pid (\d+)", zygote("status", env=env).stdout).group(1))
+
+
+def ours():
+    """Processes of the test session without the test itself and the zygote's spares,
+    which belong to no kernel yet."""
+    found = processes.below(Settings.reaper)
+    found.pop(os.getpid(), None)
+    return {pid: each for pid, each in found.items() if each.name != "ringfence-spare"}
+
+
+def mounts():
+    """What this process sees mounted; a sandbox adds nothing."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        return file.read()
+
+
+def configuration(**profiles):
+    """An environment with a config.json of these profiles."""
+    folder = new_folder("config")
+    os.mkdir(os.path.join(folder, "ringfence"))
+    with open(os.path.join(folder, "ringfence", "config.json"), "w", encoding="utf-8") as file:
+        json.dump({"profiles": profiles}, file)
+    return kernel_environment(XDG_CONFIG_HOME=folder)
+
+
+def own_cgroup(controller):
+    """Folder of this process's cgroup on the v1 mount of a controller, or None."""
+    with open("/proc/self/cgroup", encoding="utf-8") as file:
+        for line in file:
+            _, names, path = line.rstrip("\n").split(":", 2)
+            folder = f"/sys/fs/cgroup/{controller}{path}".rstrip("/")
+            if controller in names.split(",") and os.access(folder, os.W_OK):
+                return folder
+    return None
+
+
+def cgroups_of(pid):
+    """Cgroup folders that the gateway `pid` has made."""
+    return [found for controller in ("memory", "pids", "cpu")
+            for found in glob.glob(f"{own_cgroup(controller)}/ringfence-*.{pid}.*")]
+
+
+def execute_with(kernel, code, **options):
+    """A cell whose request's metadata has these options of Ringfence."""
+    client = kernel.client
+    content = {"code": code, "silent": False, "store_history": True, "user_expressions": {},
+               "allow_stdin": False, "stop_on_error": True}
+    message = client.kc.session.msg("execute_request", content, metadata={"ringfence": options})
+    client.kc.shell_channel.send(message)
+    return Cell(client, message["header"]["msg_id"])
+
+
+def run_with(kernel, code, **options):
+    return execute_with(kernel, code, **options).wait()

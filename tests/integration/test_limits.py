@@ -1,7 +1,5 @@
 """Limits: hitting one ends the cell and not the kernel, and the message names it."""
 
-import glob
-import json
 import os
 import signal
 import subprocess
@@ -10,21 +8,12 @@ import time
 import pytest
 
 import processes
-from helpers import (Settings, kernel_argv, kernel_environment, new_folder, plain, wait_until,
-                     zygote)
+from helpers import (cgroups_of, configuration, kernel_argv, new_folder, own_cgroup, plain, run_with,
+                     wait_until, zygote)
 
 pytestmark = pytest.mark.ringfence_only("limits of Ringfence's profiles")
 
 REST = 0.5  # seconds of idleness, so that a checkpoint is there
-
-
-def configuration(**profiles):
-    """An environment with a config.json of these profiles."""
-    folder = new_folder("config")
-    os.mkdir(os.path.join(folder, "ringfence"))
-    with open(os.path.join(folder, "ringfence", "config.json"), "w", encoding="utf-8") as file:
-        json.dump({"profiles": profiles}, file)
-    return kernel_environment(XDG_CONFIG_HOME=folder)
 
 
 @pytest.fixture
@@ -41,31 +30,10 @@ def limited(start, kernel_name):
         zygote("stop", env=env)
 
 
-def own_cgroup(controller):
-    """Folder of this process's cgroup on the v1 mount of a controller, or None."""
-    with open("/proc/self/cgroup", encoding="utf-8") as file:
-        for line in file:
-            _, names, path = line.rstrip("\n").split(":", 2)
-            folder = f"/sys/fs/cgroup/{controller}{path}".rstrip("/")
-            if controller in names.split(",") and os.access(folder, os.W_OK):
-                return folder
-    return None
-
-
-def cgroups_of(pid):
-    """Cgroup folders that the gateway `pid` has made."""
-    return [found for controller in ("memory", "pids", "cpu")
-            for found in glob.glob(f"{own_cgroup(controller)}/ringfence-*.{pid}.*")]
-
-
 @pytest.fixture
 def cgroups():
     if not own_cgroup("memory") or not own_cgroup("pids"):
         pytest.skip("absent layer: no cgroup v1 that this user may divide")
-
-
-def gateway_pid(kernel):
-    return kernel.km.provisioner.pid
 
 
 # Memory and processes
@@ -105,7 +73,7 @@ def test_a_fork_bomb_stays_at_the_limit(limited, cgroups):
     assert "BlockingIOError" in cell.stdout
     assert 20 < int(cell.result) < 40
     assert "the limit processes (40" in cell.stderr
-    folder = [each for each in cgroups_of(gateway_pid(kernel)) if "/pids" in each][0]
+    folder = [each for each in cgroups_of(kernel.pid) if "/pids" in each][0]
     with open(os.path.join(folder, "pids.max"), encoding="ascii") as file:
         assert file.read() == "40\n"
     assert kernel.run("1 + 1").result == "2"
@@ -114,14 +82,14 @@ def test_a_fork_bomb_stays_at_the_limit(limited, cgroups):
 def test_cpu_and_every_process_are_in_the_cgroups(limited, cgroups):
     kernel = limited(cpu=0.5, memory="300M")
     kernel.run("import subprocess; p = subprocess.Popen(['sleep', '60'])")
-    folders = cgroups_of(gateway_pid(kernel))
+    folders = cgroups_of(kernel.pid)
     assert len(folders) == 3
     for folder in folders:
         with open(os.path.join(folder, "cgroup.procs"), encoding="ascii") as file:
             inside = set(map(int, file))
         names = {processes.Process(pid).name for pid in inside}
         assert {"ringfence-keepr", "ringfence-worke", "sleep"} <= names, names
-        assert gateway_pid(kernel) not in inside
+        assert kernel.pid not in inside
     with open(os.path.join(folders[2], "cpu.cfs_quota_us"), encoding="ascii") as file:
         assert file.read() == "50000\n"
     kernel.run("p.kill()")
@@ -159,7 +127,7 @@ def test_require_refuses_where_no_cgroup_is_ours(own_runtime, kernel_name):
 def test_cgroups_go_with_the_kernel(limited, cgroups):
     kernel = limited()
     kernel.run("1 + 1")
-    pid = gateway_pid(kernel)
+    pid = kernel.pid
     assert cgroups_of(pid)
     kernel.stop()
     wait_until(lambda: not cgroups_of(pid), 2)
@@ -294,16 +262,6 @@ def test_a_flood_can_be_interrupted(limited):
 
 
 # What a request says of itself
-
-def run_with(kernel, code, **options):
-    client = kernel.client
-    content = {"code": code, "silent": False, "store_history": True, "user_expressions": {},
-               "allow_stdin": False, "stop_on_error": True}
-    message = client.kc.session.msg("execute_request", content, metadata={"ringfence": options})
-    client.kc.shell_channel.send(message)
-    from helpers import Cell
-    return Cell(client, message["header"]["msg_id"]).wait()
-
 
 def test_a_request_may_have_a_time_of_its_own(kernel):
     cell = run_with(kernel, "import time; time.sleep(60)", timeout_s=0.5)

@@ -12,21 +12,13 @@ import time
 import pytest
 
 import processes
-from helpers import (Kernel, Settings, kernel_argv, kernel_environment, new_folder,
-                     ringfence_program, wait_until, zygote)
+from helpers import (Kernel, kernel_argv, kernel_environment, new_folder, ours, ringfence_program,
+                     wait_until, zygote)
 from rawclient import PORTS, RawClient, new_connection, write_connection
 
 pytestmark = pytest.mark.ringfence_only("about Ringfence's own processes")
 
 GONE_WITHIN = 2.0  # seconds; what the README promises for shutdown and for a killed gateway
-
-
-def ours():
-    """Processes of the test session without the test itself and the zygote's spares,
-    which belong to no kernel yet."""
-    found = processes.below(Settings.reaper)
-    found.pop(os.getpid(), None)
-    return {pid: each for pid, each in found.items() if each.name != "ringfence-spare"}
 
 
 @pytest.fixture

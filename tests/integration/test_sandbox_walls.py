@@ -22,8 +22,8 @@ import pytest
 from jupyter_client import BlockingKernelClient
 
 import processes
-from helpers import Client, Kernel, Settings, kernel_argv, kernel_environment, new_folder, \
-    wait_until, zygote
+from helpers import Client, Kernel, Settings, kernel_argv, kernel_environment, mounts, \
+    new_folder, wait_until, zygote
 
 pytestmark = pytest.mark.ringfence_only("other kernels have no walls")
 
@@ -517,11 +517,6 @@ def test_a_workspace_that_is_imported_from_is_read_only(kernel_name, own_runtime
 
 
 # -- what is left ---------------------------------------------------------------------------
-
-
-def mounts():
-    with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        return file.read()
 
 
 @pytest.mark.parametrize("how", ["shutdown", "SIGKILL"])

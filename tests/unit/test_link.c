@@ -480,9 +480,13 @@ static void test_crash_text_of_a_liar(void **state)
 {
     struct rig *rig = *state;
     struct rf_buf text = {0};
-    assert_int_equal(ftruncate(rig->far[RF_FD_CRASH], (off_t)1 << 40), 0);
-    rf_link_crash_text(rig->link, &text, 65536);
-    assert_int_equal(text.len, 65536);
+    int fd = rig->far[RF_FD_CRASH];
+    assert_int_equal(ftruncate(fd, (off_t)1 << 40), -1);
+    for (int i = 0; i < RF_CRASH_TEXT_MAX; i++)
+        assert_int_equal(write(fd, "x", 1), 1);
+    assert_int_equal(write(fd, "x", 1), -1);
+    rf_link_crash_text(rig->link, &text, 2 * RF_CRASH_TEXT_MAX);
+    assert_int_equal(text.len, RF_CRASH_TEXT_MAX);
     rf_buf_deinit(&text);
 }
 

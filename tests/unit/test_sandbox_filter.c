@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -33,7 +34,7 @@ static int make_call(const struct call *call, bool keeper)
     if (!pid) {
         const long *a = call->arguments;
         int r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        r = r ? r : keeper ? rf_filters_load_keeper(filters) : rf_filters_load_worker(filters, true);
+        r = r ? r : keeper ? rf_filters_load_keeper(filters) : rf_filters_load_worker(filters, 0);
         if (r)
             _exit(255);
         long result = syscall(call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
@@ -184,7 +185,7 @@ static void test_other_abis(void **state)
     check_calls(&x32_ptrace, 1, false);
     pid_t pid = fork();
     if (!pid) {
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || rf_filters_load_worker(filters, true))
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || rf_filters_load_worker(filters, 0))
             _exit(255);
         _exit(call_i386());
     }
@@ -203,7 +204,7 @@ static void test_no_internet(void **state)
     for (size_t i = 0; i < COUNT_OF(families); i++) {
         pid_t pid = fork();
         if (!pid) {
-            if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || rf_filters_load_worker(filters, false))
+            if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || rf_filters_load_worker(filters, RF_FILTER_INTERNET))
                 _exit(255);
             if (socket(AF_UNIX, SOCK_STREAM, 0) < 0)
                 _exit(254);
@@ -213,6 +214,29 @@ static void test_no_internet(void **state)
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_true(WIFEXITED(status));
         assert_int_equal(WEXITSTATUS(status), EAFNOSUPPORT);
+    }
+}
+
+static void test_memory_that_nobody_sees(void **state)
+{
+    static const struct {
+        unsigned without;
+        int want;
+    } cases[] = {{0, 0}, {RF_FILTER_UNSEEN, ENOSYS}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        int status;
+        pid_t pid = fork();
+        if (!pid) {
+            if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+                rf_filters_load_worker(filters, cases[i].without))
+                _exit(255);
+            int memfd = memfd_create("x", MFD_CLOEXEC) < 0 ? errno : 0;
+            int segment = syscall(SYS_shmget, IPC_PRIVATE, 4096, 0600 | IPC_CREAT) < 0 ? errno : 0;
+            _exit(memfd == segment ? memfd : 254);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), cases[i].want);
     }
 }
 
@@ -237,6 +261,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_memory_that_nobody_sees),
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_sockets),
