@@ -6,12 +6,17 @@
 # Root uses runuser; USER itself may run it too.  PYTHON names the interpreter with
 # the test packages (default: python3), RINGFENCE_PREFIX the installation.  Where USER
 # cannot read the tests or the installation where they lie, copies are used; an
-# installation that does not bear being moved has to be made readable first.
+# installation that does not bear being moved has to be made readable first.  Where
+# /dev/net/tun is root's alone, root makes it everybody's for these tests, in a mount
+# namespace of their own: with most systems it is so, and kernels have a network then.
 set -eu
 
 [ $# -ge 1 ] || { echo "usage: $0 USER [pytest arguments]" >&2; exit 2; }
 user=$1
 shift
+if [ "$(id -u)" = 0 ] && [ -z "${OWN_MOUNTS:-}" ] && unshare --mount true 2>/dev/null; then
+    OWN_MOUNTS=1 exec unshare --mount "$0" "$user" "$@"
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 python=${PYTHON:-python3}
@@ -30,6 +35,11 @@ as_user "$python" -c 'import pytest, jupyter_client' 2>/dev/null || {
         "interpreter in PYTHON" >&2
     exit 2
 }
+
+if [ -n "${OWN_MOUNTS:-}" ] && [ -c /dev/net/tun ] && ! as_user test -w /dev/net/tun; then
+    mknod -m 666 "$work/tun" c 10 200
+    mount --bind "$work/tun" /dev/net/tun
+fi
 
 readable() { as_user test -r "$1" 2>/dev/null; }
 
