@@ -78,17 +78,28 @@ static void check_kernel(struct report *to)
 
 /* --- what the kernel program says of its own walls --- */
 
-/* What to do where a step does not work; a step without a row has its own words. */
+#define SYSCTL \
+    "ask the administrator for: sysctl kernel.unprivileged_userns_clone=1\n" \
+    "user.max_user_namespaces=10000 (in a container: a seccomp profile that\n" \
+    "allows unshare; in a chroot: never)"
+#define SPACES "in a container: a seccomp profile that allows unshare and clone; as root\n" \
+               "CAP_SYS_ADMIN, too"
+#define MOUNTS "Linux 5.12 or later; in a container a seccomp profile that allows fsopen,\n" \
+               "open_tree, move_mount and mount_setattr"
+#define PROC "in a container whose /proc is masked: --security-opt systempaths=unconfined"
+#define FILTER "a Linux with CONFIG_SECCOMP_FILTER; in a container a seccomp profile that\n" \
+               "allows the call seccomp"
+
+/* What to do where a step does not work; one without a row needs an earlier step. */
 static const struct advice {
     const char *step, *text;
 } advices[] = {
-    {"user", "ask the administrator for: sysctl kernel.unprivileged_userns_clone=1\n"
-             "user.max_user_namespaces=10000 (in a container: a seccomp profile that\n"
-             "allows unshare; in a chroot: never)"},
-    {"proc", "in a container whose /proc is masked: --security-opt systempaths=unconfined"},
-    {"mount_proc", "in a container whose /proc is masked: --security-opt systempaths=unconfined"},
-    {"landlock", "boot with lsm=landlock,..."},
-    {"seccomp", "a Linux with CONFIG_SECCOMP_FILTER"},
+    {"user", SYSCTL},           {"own_user", SYSCTL}, {"pid", SPACES},    {"mount", SPACES},
+    {"ipc", SPACES},            {"uts", SPACES},      {"net", SPACES},    {"cgroup", SPACES},
+    {"private_mounts", MOUNTS}, {"root", MOUNTS},     {"proc", PROC},     {"mask_proc", PROC},
+    {"seccomp", FILTER},        {"keeper_seccomp", FILTER},
+    {"landlock", "Linux 5.19 or later, booted with lsm=landlock,...; in a container a seccomp\n"
+                 "profile that allows landlock_create_ruleset"},
 };
 
 static void print_step(const char *step, const json_t *answer)

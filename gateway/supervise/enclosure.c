@@ -16,6 +16,7 @@
 #define WATCH_MS 250       /* between two looks at the memory, at the least */
 #define WATCH_SHARE 50     /* and so many times what a look costs */
 #define WATCH_MOST_MS 1000 /* but no more: processes that map and unmap make a look dear */
+#define NO_NETWORK "network (there is none)"
 #define NETWORK_DELAY_MS 20 /* the helper's start takes a processor from the kernel's own */
 
 struct rf_enclosure {
@@ -29,7 +30,9 @@ struct rf_enclosure {
     bool has_tool;
     uv_timer_t watchdog, network;
     int open_timers;
-    int keeper, helper; /* pids; 0: none */
+    int keeper; /* pid; 0: none */
+    struct rf_network_helper helper;
+    uv_poll_t *helper_end; /* owned; NULL without a helper */
     char lost[320], words[RF_LIMIT_WORDS_MAX + 64];
 };
 
@@ -81,7 +84,7 @@ static int make(struct rf_enclosure *e, struct rf_error *err)
     if (e->options.network) {
         e->has_tool = !rf_network_find(&e->tool, &why);
         if (!e->has_tool)
-            lose(e, e->options.network_host ? "network (the host's is shared)" : "network (there is none)",
+            lose(e, e->options.network_host ? "network (the host's is shared)" : NO_NETWORK,
                  why.text);
     }
     if (e->options.require && e->lost[0])
@@ -150,20 +153,60 @@ static void on_watch(uv_timer_t *timer)
     uv_timer_start(timer, on_watch, next > WATCH_MS ? next : WATCH_MS, 0);
 }
 
+static void on_poll_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void end_helper(struct rf_enclosure *e)
+{
+    if (e->helper_end)
+        uv_close((uv_handle_t *)e->helper_end, on_poll_closed);
+    e->helper_end = NULL;
+    rf_network_detach(&e->helper);
+}
+
+/* It could not do its work: the machine itself has no network, say. */
+static void on_helper_end(uv_poll_t *poll, int status, int events)
+{
+    struct rf_enclosure *e = poll->data;
+    char words[160];
+    rf_network_words(&e->helper, words, sizeof(words));
+    end_helper(e);
+    lose(e, NO_NETWORK, words);
+    e->events->on_entered(e->ctx, 0);
+}
+
+static int attach_helper(struct rf_enclosure *e, struct rf_error *err)
+{
+    uv_poll_t *poll = calloc(1, sizeof(*poll));
+    if (!poll)
+        return rf_error_errno(err, -ENOMEM, "cannot start %.200s", e->tool.program);
+    int r = rf_network_attach(&e->tool, e->keeper, &e->helper, err);
+    if (r || uv_poll_init(e->loop, poll, e->helper.pidfd)) {
+        free(poll);
+        rf_network_detach(&e->helper);
+        return r ? r : rf_error_set(err, -EIO, "cannot watch %.200s", e->tool.program);
+    }
+    poll->data = e;
+    e->helper_end = poll;
+    uv_poll_start(poll, UV_READABLE, on_helper_end);
+    return 0;
+}
+
 static void attach_network(uv_timer_t *timer)
 {
     struct rf_enclosure *e = timer->data;
     struct rf_error err = {0};
-    pid_t pid = rf_network_attach(&e->tool, e->keeper, &err);
-    if (pid == -EXDEV) /* the kernel program names that layer itself */
+    int r = attach_helper(e, &err);
+    if (r == -EXDEV) /* the kernel program names that layer itself */
         return;
-    if (pid < 0) {
-        lose(e, "network (there is none)", err.text);
-        return;
+    if (r) {
+        lose(e, NO_NETWORK, err.text);
+        e->events->on_entered(e->ctx, 0);
+    } else if (!start_sweeper(e, &err)) {
+        rf_sweeper_guard(e->sweeper, e->helper.pid);
     }
-    e->helper = pid;
-    if (!start_sweeper(e, &err))
-        rf_sweeper_guard(e->sweeper, pid);
 }
 
 static void entered(struct rf_enclosure *e)
@@ -225,9 +268,8 @@ void rf_enclosure_enter(struct rf_enclosure *e, int keeper)
 
 void rf_enclosure_leave(struct rf_enclosure *e)
 {
-    if (e->helper)
-        kill(e->helper, SIGKILL); /* our child, not reaped before its SIGCHLD is handled */
-    e->helper = e->keeper = 0;
+    end_helper(e);
+    e->keeper = 0;
     uv_timer_stop(&e->watchdog);
     uv_timer_stop(&e->network);
 }

@@ -21,12 +21,24 @@ struct rf_network_tool {
     bool slirp; /* slirp4netns; else pasta */
 };
 
-/* Which tool this machine has; -ENOENT or another -errno with what to do in *err. */
+struct rf_network_helper {
+    pid_t pid; /* a child of ours; 0: none */
+    int pidfd; /* owned; readable once it has ended */
+    int words; /* owned; what it complains of */
+};
+
+/* Which tool this machine has, one without set-user-ID; -ENOENT or another -errno
+ * with what to do in *err. */
 int rf_network_find(struct rf_network_tool *ret, struct rf_error *err);
 
-/* Starts it for the network namespace of `pid`.  Its pid (a child of ours, that
- * ends only when it is killed), or -errno: -EXDEV when that process has no
- * network namespace of its own. */
-pid_t rf_network_attach(const struct rf_network_tool *tool, pid_t pid, struct rf_error *err);
+/* Starts it for the network namespace of `pid`.  0, or -errno: -EXDEV when that
+ * process has no network namespace of its own.  It can still end by itself, where
+ * the machine has no network that it could pass on. */
+int rf_network_attach(const struct rf_network_tool *tool, pid_t pid, struct rf_network_helper *ret,
+                      struct rf_error *err);
+/* What a helper that has ended said, as one line. */
+void rf_network_words(const struct rf_network_helper *helper, char *ret, size_t size);
+/* Ends it; the caller's SIGCHLD follows.  Nothing for none. */
+void rf_network_detach(struct rf_network_helper *helper);
 
 #endif

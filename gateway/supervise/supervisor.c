@@ -393,7 +393,7 @@ static const struct rf_enclosure_events enclosure_events = {on_entered, on_over_
 static void on_keeper_failed(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
 {
     struct rf_error why = {0};
-    rf_error_set(&why, -EIO, "the sandbox could not be made: step %s", msg->text);
+    rf_error_set(&why, -EIO, "the sandbox could not be made: %s", msg->text);
     fail(s, &why);
 }
 

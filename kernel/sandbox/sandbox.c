@@ -197,10 +197,13 @@ pid_t rf_sandbox_clone(struct rf_sandbox *sandbox)
     }
 }
 
-/* In a sandbox whose policy is known all layers may be required. */
-static bool must(const struct rf_sandbox *sandbox, const struct rf_step *step)
+/* All layers are asked for, and these are not there. */
+static int refuse_without(struct rf_sandbox *sandbox, const char *layers, int code)
 {
-    return step->flags & RF_FATAL || (sandbox->policy && sandbox->policy->require);
+    return rf_error_set(&sandbox->error, code,
+                        "this machine denies: %s (%s); `ringfence doctor` tells what to do, and "
+                        "--sandbox=auto does without",
+                        layers, strerror(-code));
 }
 
 /* Namespaces that root does without, or that were not asked for, are no loss. */
@@ -224,8 +227,10 @@ static int take_step(struct rf_sandbox *sandbox, const struct rf_step *step)
     if (missing && !(step->flags & RF_LAYER))
         return 0; /* it is about a layer that was lost, and named */
     int r = missing ? -EOPNOTSUPP : rf_sandbox_run_step(sandbox, step);
-    if (r && must(sandbox, step))
-        return rf_error_errno(&sandbox->error, r, "%s", step->name);
+    if (r && step->flags & RF_FATAL)
+        return rf_error_errno(&sandbox->error, r, "step %s", step->name);
+    if (r && sandbox->policy && sandbox->policy->require)
+        return refuse_without(sandbox, step->name, r);
     if (r)
         rf_sandbox_lose(sandbox, step->name);
     return 0;
@@ -264,10 +269,7 @@ int rf_sandbox_finish(struct rf_sandbox *sandbox, const struct rf_sandbox_policy
 {
     rf_sandbox_know(sandbox, policy);
     if (policy->require && sandbox->lost[0])
-        return rf_error_set(&sandbox->error, -EPERM,
-                            "this machine denies: %s; `ringfence doctor` tells why, and "
-                            "sandbox=auto does without",
-                            sandbox->lost);
+        return refuse_without(sandbox, sandbox->lost, -EPERM);
     return run_steps(sandbox, RF_FINISH);
 }
 

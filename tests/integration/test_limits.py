@@ -1,8 +1,11 @@
 """Limits: hitting one ends the cell and not the kernel, and the message names it."""
 
 import os
+import pwd
+import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -13,6 +16,7 @@ from helpers import (cgroups_of, configuration, kernel_argv, new_folder, own_cgr
 
 pytestmark = pytest.mark.ringfence_only("limits of Ringfence's profiles")
 
+NO_WANT = "absent layer: want of cgroups (the suite of an ordinary user has none)"
 REST = 0.5  # seconds of idleness, so that a checkpoint is there
 
 
@@ -97,7 +101,7 @@ def test_cpu_and_every_process_are_in_the_cgroups(limited, cgroups):
 
 def test_the_watchdog_where_no_cgroup_is_ours(limited):
     if own_cgroup("memory"):
-        pytest.skip("this user has cgroups; without them an ordinary user is needed")
+        pytest.skip(NO_WANT)
     kernel = limited(memory="300M")
     banner = kernel.client.request("shell", "kernel_info_request")["banner"]
     assert "cgroup memory" in banner and "cgroup pids" in banner
@@ -112,9 +116,42 @@ def test_the_watchdog_where_no_cgroup_is_ours(limited):
     assert kernel.run("x + 1").result == "42"
 
 
+def test_processes_where_no_cgroup_is_ours(limited):
+    if own_cgroup("pids"):
+        pytest.skip(NO_WANT)
+    kernel = limited(processes=60)
+    other = limited(processes=60)  # of the same user: each kernel has the limit for itself
+    cell = kernel.run("import os, time\nchildren = []\ntry:\n    while len(children) < 100:\n"
+                      "        pid = os.fork()\n        if not pid:\n            time.sleep(60)\n"
+                      "            os._exit(0)\n        children.append(pid)\n"
+                      "except OSError as exc:\n    print(type(exc).__name__)\nlen(children)")
+    assert cell.stdout == "BlockingIOError\n" and 20 < int(cell.result) < 60, cell.describe()
+    assert other.value("__import__('os').system('true')") == 0
+    kernel.run("for pid in children: os.kill(pid, 9)")
+    assert kernel.run("1 + 1").result == "2"
+
+
+def test_an_ordinary_user_with_delegated_cgroups(kernel_name):
+    """The tests above that need cgroups, for a user to whom root gave some."""
+    if os.getuid() or not own_cgroup("memory") or not own_cgroup("pids"):
+        pytest.skip("absent layer: root with cgroup v1, who could delegate")
+    user = next((each.pw_name for each in pwd.getpwall() if 1000 <= each.pw_uid < 60000), "nobody")
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "as_user.sh")
+    if subprocess.run(["runuser", "-u", user, "--", sys.executable, "-c", "import pytest"], cwd="/",
+                      capture_output=True, check=False).returncode:
+        pytest.skip(f"absent layer: an interpreter with pytest that {user} can run")
+    got = subprocess.run([script, user, "-q", "-p", "no:cacheprovider", "-k", "test_limits and (test_memory or "
+                          "fork_bomb or cpu_and_every or test_cgroups or next_start)"],
+                         env={**os.environ, "DELEGATE": "1", "PYTHON": sys.executable,
+                              "XDG_RUNTIME_DIR": ""}, cwd="/", text=True, capture_output=True, timeout=200,
+                         check=False)
+    assert got.returncode == 0 and re.search(r"\b[6-9] passed, \d+ deselected", got.stdout), got
+    assert not glob.glob(f"{own_cgroup('memory')}/rf-delegated-*")
+
+
 def test_require_refuses_where_no_cgroup_is_ours(own_runtime, kernel_name):
     if own_cgroup("memory"):
-        pytest.skip("this user has cgroups; without them an ordinary user is needed")
+        pytest.skip(NO_WANT)
     path = os.path.join(new_folder(), "kernel.json")
     got = subprocess.run([*kernel_argv("ringfence", path), "--sandbox", "require"], env=own_runtime,
                          capture_output=True, text=True, timeout=60, check=False)

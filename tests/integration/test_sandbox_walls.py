@@ -6,20 +6,14 @@ afterwards the kernel answers and has its state.
 """
 
 import ast
-import ctypes
 import hashlib
-import json
 import os
-import pwd
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import textwrap
 
 import pytest
-from jupyter_client import BlockingKernelClient
 
 import processes
 from helpers import Client, Kernel, Settings, kernel_argv, kernel_environment, mounts, \
@@ -540,100 +534,3 @@ def test_nothing_is_left(kernel_name, own_runtime, how):
     assert not processes.wait_gone(started, 10)
     assert mounts() == before
     assert not os.path.exists("/tmp/left") and not os.path.exists("/dev/shm/left")
-
-
-# -- a machine that denies ------------------------------------------------------------------
-
-
-def deny_calls():
-    """In the child: unshare, and clone with a flag of namespaces, get EPERM."""
-    seccomp = ctypes.CDLL("libseccomp.so.2")
-    seccomp.seccomp_init.restype = ctypes.c_void_p
-
-    class Compare(ctypes.Structure):
-        _fields_ = [("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64),
-                    ("b", ctypes.c_uint64)]
-
-    allow, refuse, masked_equal = 0x7FFF0000, 0x00050000 | 1, 7
-    context = ctypes.c_void_p(seccomp.seccomp_init(ctypes.c_uint32(allow)))
-    for flag in (0x10000000, 0x20000000, 0x00020000):
-        rule = (Compare * 1)(Compare(0, masked_equal, flag, flag))
-        number = seccomp.seccomp_syscall_resolve_name(b"clone")
-        if seccomp.seccomp_rule_add_array(context, ctypes.c_uint32(refuse), number, 1, rule):
-            os._exit(9)
-    for name in (b"unshare", b"mount", b"fsopen"):
-        number = seccomp.seccomp_syscall_resolve_name(name)
-        if seccomp.seccomp_rule_add_array(context, ctypes.c_uint32(refuse), number, 0, None):
-            os._exit(9)
-    if seccomp.seccomp_load(context):
-        os._exit(9)
-
-
-def run_denied(command, env, cell, **how):
-    """What a cell prints in a kernel that `command` starts on such a machine, and its log."""
-    path = os.path.join(new_folder(), "kernel.json")
-    folder = tempfile.mkdtemp(prefix="rf", dir="/var/tmp")  # root's kernel is another user here
-    os.chmod(folder, 0o777)
-    with open(os.path.join(new_folder(), "log"), "w+", encoding="utf-8") as log:
-        child = subprocess.Popen([*command, *kernel_argv("ringfence", path)], env=env, cwd=folder,
-                                 stderr=log, **how)
-        try:
-            wait_until(lambda: os.path.exists(path) or child.poll() is not None)
-            kc = BlockingKernelClient(connection_file=path)
-            kc.load_connection_file()
-            kc.start_channels()
-            client = Client(kc)
-            kc.wait_for_ready(timeout=60)
-            client.run(PRELUDE)
-            found = client.run(cell)
-            assert found.status == "ok", found.error
-            kc.shutdown()
-            client.close()
-            assert child.wait(20) == 0
-        finally:
-            child.kill()
-            shutil.rmtree(folder)
-        log.seek(0)
-        return ast.literal_eval(found.stdout), log.read()
-
-
-def attempt():
-    """A cell that tries what Landlock and the filter refuse also without namespaces."""
-    evil = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, "evil")
-    return ("print([call(272, 0x10000000), told(read, '/etc/shadow'), "
-            f"told(write, {evil!r}), told(write, '/usr/evil'), told(write, 'here')])")
-
-
-def test_where_namespaces_are_denied_the_kernel_says_so(own_runtime):
-    found, log = run_denied([], own_runtime, attempt(), preexec_fn=deny_calls)
-    assert set(found[:4]) <= {"EPERM", "EACCES"} and found[4] == "written", found
-    assert "denies layers" in log and "pid,mount" in log and "root" in log, log
-
-
-def test_where_no_user_namespace_is_left_the_kernel_says_so(own_runtime):
-    if not os.getuid():
-        pytest.skip("absent layer: root needs no user namespace")
-    limit = "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all " \
-        "--ambient-caps=-all -- \"$@\""
-    wrapper = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", limit, "sh"]
-    if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("absent layer: this machine makes no user namespace, or cannot limit them")
-    found, log = run_denied(wrapper, own_runtime, attempt())
-    assert set(found[:4]) <= {"EPERM", "EACCES"} and found[4] == "written", found
-    assert "denies layers" in log and "user,pid,mount" in log, log
-
-
-def test_the_probe_tells_each_step():
-    program = os.path.join(Settings.prefix, "libexec", "ringfence", "ringfence-kernel")
-    free = subprocess.run([program, "--probe-sandbox"], capture_output=True, text=True, timeout=30,
-                          check=False)
-    steps = json.loads(free.stdout)
-    assert free.returncode == (0 if all(each["works"] for each in steps.values()) else 1)
-    denied = subprocess.run([program, "--probe-sandbox"], capture_output=True, text=True, timeout=30,
-                            preexec_fn=deny_calls, check=False)
-    assert denied.returncode == 1
-    told = json.loads(denied.stdout)
-    assert list(told) == list(steps)
-    assert not told["mount"]["works"] and "namespace" in told["mount"]["why"]
-    assert not told["root"]["works"] and told["root"]["why"]
-    assert told["landlock"] == steps["landlock"] and told["seccomp"]["works"]
