@@ -16,8 +16,8 @@ import textwrap
 import pytest
 
 import processes
-from helpers import Client, Kernel, Settings, kernel_argv, kernel_environment, mounts, \
-    new_folder, wait_until, zygote
+from helpers import Kernel, Settings, kernel_environment, mounts, new_folder, wait_until, \
+    zygote
 
 pytestmark = pytest.mark.ringfence_only("other kernels have no walls")
 
