@@ -3,6 +3,7 @@
 Each runs in a real kernel and is followed by the rules of aftermath.py.
 """
 
+import ast
 import operator
 import os
 import re
@@ -16,9 +17,9 @@ from helpers import Kernel, own_cgroup, plain, wait_until, zygote_pid
 
 pytestmark = pytest.mark.ringfence_only("limits of Ringfence's profiles")
 
-TIGHT = {"memory": "200M", "disk": "1G", "processes": 60, "network": "off"}
+TIGHT = {"memory": "200M", "disk": "1G", "network": "off"}
 SMALL = {"base": "strict", "memory": "400M", "disk": "16M", "inodes": 2000, "open_files": 100}
-LOUD = {"output_bytes": "1M", "network": "off"}
+ROOMY = {"output_bytes": "1M", "processes": 40, "network": "off"}
 TRIED = 600  # MB that an attack on the memory of TIGHT asks for in the end
 
 
@@ -39,14 +40,14 @@ def small(kernel_name):
 
 
 @pytest.fixture(scope="module")
-def loud(kernel_name):
-    yield from a_target(kernel_name, **LOUD)
+def roomy(kernel_name):
+    yield from a_target(kernel_name, **ROOMY)
 
 
 # R1, R2: processes and threads
 
-def test_fork_bomb(tight):
-    cell = tight.attack("""
+def test_fork_bomb(roomy):
+    cell = roomy.attack("""
 import os, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 while True:
@@ -54,11 +55,11 @@ while True:
         if not os.fork(): os.setsid()
     except BaseException: pass""", timeout_s=1)
     assert cell.content["ename"] == "WorkerDied" and "timeout_s (1 s)" in cell.stderr
-    wait_until(lambda: len(tight.processes()) <= 2, 10)
+    wait_until(lambda: len(roomy.processes()) <= 2, 10)
 
 
-def test_thread_bomb(tight):
-    cell = tight.attack("""
+def test_thread_bomb(roomy):
+    cell = roomy.attack("""
 import threading
 end, threads = threading.Event(), []
 try:
@@ -71,7 +72,7 @@ end.set()
 for each in threads[:-1]: each.join()
 len(threads)""")
     assert "can't start new thread" in cell.stdout
-    assert 10 < int(cell.result) < 60, cell.result  # stacks count to RLIMIT_DATA
+    assert 10 < int(cell.result) < 40, cell.result
 
 
 # R3, R4, R7: memory
@@ -188,7 +189,7 @@ for folder in ("/tmp", "/dev/shm", here, os.path.expanduser("~")):
 os.chdir(here)
 print(found)""")
     assert cell.status == "ok", cell.error
-    found = eval(cell.stdout)
+    found = ast.literal_eval(cell.stdout)
     assert found[1::2] == ["ENOSPC"] * 4 and all(each[:2] == ("ENOSPC", "ENOSPC") and each[2] < 2000
                                                   for each in found[0::2]), found
     assert small.kernel.run("%time 1").status == "ok"
@@ -214,23 +215,23 @@ def gateway_peak(pid):
 
 
 @pytest.mark.parametrize("what", FLOODS)
-def test_output_flood(loud, what):
-    cell = loud.attack(FLOODS[what], timeout=120)
+def test_output_flood(roomy, what):
+    cell = roomy.attack(FLOODS[what], timeout=120)
     received = sum(len(str(each["content"])) for each in cell.messages)
     assert received < 3 << 20, received
     assert cell.status == "error" or "output_bytes (1 MB)" in cell.stderr, cell.describe()
 
 
-def test_gateway_memory_under_floods(loud):
+def test_gateway_memory_under_floods(roomy):
     """One message of a worker is 256 MB at the most (RF_WORKER_MESSAGE_MAX)."""
-    assert gateway_peak(loud.kernel.pid) < 2 * 256 + 64
+    assert gateway_peak(roomy.kernel.pid) < 2 * 256 + 64
 
 
 # R8: time that is spent in C
 
 LOOPS = {
     "regular expression": "import re; re.match('(a+)+$', 'a' * 60 + 'b')",
-    "power": "9 ** 9 ** 9",
+    "power": "7 ** 10 ** 8",
     "digits": "import sys; sys.set_int_max_str_digits(0); str(1 << 30_000_000)",
     "sum": "sum(range(10 ** 12))",
     "blocked": "import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\n"
@@ -239,8 +240,8 @@ LOOPS = {
 
 
 @pytest.mark.parametrize("what", LOOPS)
-def test_endless(tight, what):
-    cell = tight.attack(LOOPS[what], timeout_s=0.5)
+def test_endless(roomy, what):
+    cell = roomy.attack(LOOPS[what], timeout_s=0.5)
     assert cell.content["ename"] in ("KeyboardInterrupt", "WorkerDied"), cell.describe()
     assert "timeout_s (0.5 s)" in cell.stderr
 
@@ -261,13 +262,14 @@ os.wait()
 """
 
 
-def test_daemon(tight):
+def test_daemon(roomy):
     """It lives as long as the kernel; Target.close() sees to the rest."""
     for _ in range(3):
-        assert tight.attack(DAEMON).status == "ok"
-    wait_until(lambda: tight.processes().count("sleep") == 3)
-    tight.attack("import os; os.kill(os.getpid(), 9)")
-    assert tight.processes().count("sleep") in (0, 3)  # 0: the sandbox was made anew
+        cell = roomy.attack(DAEMON)
+        assert cell.status == "ok", cell.describe()
+    wait_until(lambda: roomy.processes().count("sleep") == 3)
+    roomy.attack("import os; os.kill(os.getpid(), 9)")
+    assert roomy.processes().count("sleep") in (0, 3)  # 0: the sandbox was made anew
 
 
 # R12: many kernels
@@ -355,10 +357,11 @@ print({
 })"""
 
 
-def test_quotas(tight):
-    cell = tight.attack(QUOTAS.replace("MARK", MARK))
-    found = eval(cell.stdout)
+def test_quotas(roomy):
+    cell = roomy.attack(QUOTAS.replace("MARK", MARK))
+    assert cell.status == "ok", cell.describe()
+    found = ast.literal_eval(cell.stdout)
     assert found["keyring"] == (0, "EPERM")
     assert found["queue"][1] in ("EACCES", "EMFILE", "ENOSPC") and found["inotify"][1] == "EMFILE", found
-    assert tight.beside.run("import ctypes; ctypes.CDLL(None).inotify_init1(0) >= 0").result == "True"
-    assert tight.beside.run("import ctypes; ctypes.CDLL(None).semget(0, 1, 0o1600) >= 0").result == "True"
+    assert roomy.beside.run("import ctypes; ctypes.CDLL(None).inotify_init1(0) >= 0").result == "True"
+    assert roomy.beside.run("import ctypes; ctypes.CDLL(None).semget(0, 1, 0o1600) >= 0").result == "True"

@@ -1,5 +1,6 @@
 """Limits: hitting one ends the cell and not the kernel, and the message names it."""
 
+import glob
 import os
 import pwd
 import re
