@@ -14,6 +14,8 @@ import tempfile
 
 import pytest
 
+pytest.register_assert_rewrite("aftermath")
+
 import helpers
 import processes
 from helpers import Kernel, Settings
