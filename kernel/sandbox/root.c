@@ -107,7 +107,7 @@ static int attach_system_folder(struct rf_sandbox *sandbox, const char *path)
 static int write_resolver(const struct rf_sandbox *sandbox)
 {
     static const char text[] = "nameserver " RF_NETWORK_DNS "\n";
-    RF_AUTO(rf_closep) int fd = openat(sandbox->root.fd, RESOLVER + 1,
+    RF_AUTO(rf_closep) int fd = openat(sandbox->root.fd, &RESOLVER[1],
                                        O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
     if (fd < 0 || fchmod(fd, 0444))
         return -errno;
