@@ -59,6 +59,30 @@ def test_a_workspace_that_is_the_home_folder_is_told(start, own_runtime):
     assert f"the workspace {home} is your home folder: hidden files" in banner
 
 
+@pytest.mark.parametrize("profile, variable", [("workspace", "IPYTHONDIR"), ("strict", None)])
+def test_the_users_profile_of_ipython_is_loaded_and_cannot_be_changed(
+        start, own_runtime, profile, variable):
+    home = new_folder("home")
+    ipython = os.path.join(home, "own" if variable else ".ipython")
+    folder = os.path.join(ipython, "profile_default")
+    os.makedirs(os.path.join(folder, "startup"))
+    for name, text in (("startup/10-first.py", "STARTED = 5\n"), ("ipython_config.py",
+                       "get_config().InteractiveShell.ast_node_interactivity = 'all'\n")):
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(text)
+    env = {**{k: v for k, v in own_runtime.items() if k != "IPYTHONDIR"}, "HOME": home}
+    kernel = start(env=env if not variable else {**env, variable: ipython},
+                   arguments=["--profile", profile])
+    assert kernel.value("STARTED") == 5
+    assert kernel.value("get_ipython().ast_node_interactivity") == "all"
+    tries = ["open(PATH, 'a')", "__import__('os').unlink(PATH)",
+             "open(PATH.replace('10-', '20-'), 'w')"]
+    for each in tries:
+        code = each.replace("PATH", repr(os.path.join(folder, "startup", "10-first.py")))
+        assert "Error" in kernel.run(code).error.split("\n")[0], each
+    assert os.listdir(os.path.join(folder, "startup")) == ["10-first.py"]
+
+
 def test_only_listed_variables_come_in(start, own_runtime):
     secrets = {"JUPYTER_TOKEN": "s", "AWS_SECRET_ACCESS_KEY": "s", "SSH_AUTH_SOCK": "/s",
                "MY_OWN": "mine", "LC_MEASUREMENT": "C", "OMP_NUM_THREADS": "1"}
