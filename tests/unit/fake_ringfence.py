@@ -160,9 +160,10 @@ def take_snapshot():
     raise OSError("this stand-in has no memory of its own")
 
 
-def zygote_serve(listen_fd, direct, keeper_path, idle_seconds, preload, watch):
+def zygote_serve(listen_fd, direct, keeper_path, idle_seconds, preload, watch, imports):
     global _spawned
-    assert isinstance(keeper_path, bytes) and all(isinstance(path, bytes) for path in watch)
+    assert isinstance(keeper_path, bytes) and all(
+        isinstance(path, bytes) for path in [*watch, *imports])
     listener = socket.socket(fileno=listen_fd)
     while True:
         connection, _ = listener.accept()
