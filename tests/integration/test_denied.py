@@ -95,11 +95,12 @@ def command_of(denial):
 
 def run_denied(denial, env, cell):
     """What a cell prints in a kernel on such a machine, its banner, and its log."""
+    begin = command_of(denial)
     path = os.path.join(new_folder(), "kernel.json")
     folder = tempfile.mkdtemp(prefix="rf", dir="/var/tmp")  # root's kernel is another user here
     os.chmod(folder, 0o777)
     with open(os.path.join(new_folder(), "log"), "w+", encoding="utf-8") as log:
-        child = subprocess.Popen([*command_of(denial), *kernel_argv("ringfence", path)], env=env, cwd=folder,
+        child = subprocess.Popen([*begin, *kernel_argv("ringfence", path)], env=env, cwd=folder,
                                  stderr=log, **denial.how)
         try:
             wait_until(lambda: os.path.exists(path) or child.poll() is not None)
