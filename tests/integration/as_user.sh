@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the integration tests as an ordinary user.
 #
-#   as_user.sh USER [pytest arguments]
+#   as_user.sh USER [pytest arguments, paths as from the top]
 #
 # Root uses runuser; USER itself may run it too.  PYTHON names the interpreter with
 # the test packages (default: python3), RINGFENCE_PREFIX the installation.  Where USER
@@ -12,7 +12,7 @@
 # DELEGATE=1: in cgroups (v1: memory, pids, cpu) that root makes and gives to USER.
 set -eu
 
-[ $# -ge 1 ] || { echo "usage: $0 USER [pytest arguments]" >&2; exit 2; }
+[ $# -ge 1 ] || { echo "usage: $0 USER [pytest arguments, paths as from the top]" >&2; exit 2; }
 user=$1
 shift
 if [ "$(id -u)" = 0 ] && [ -z "${OWN_MOUNTS:-}" ] && unshare --mount true 2>/dev/null; then
@@ -76,4 +76,4 @@ chmod -R a+rX "$work"
 
 cd "$work"
 as_user env PYTHONDONTWRITEBYTECODE=1 RINGFENCE_PREFIX="$prefix" HOME="$work" \
-    "$python" -m pytest tests/integration "$@"
+    "$python" -m pytest "$@"
