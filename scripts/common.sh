@@ -9,7 +9,7 @@ stage=build/stage/prefix
 build_packages=(meson ninja-build gcc pkg-config libc6-dev libjansson-dev libsodium-dev
   libuv1-dev libssl-dev libseccomp-dev libpython3-dev)
 run_packages=(python3-ipython python3-matplotlib-inline python3-comm python3-jupyter-client
-  python3-nbclient python3-nbformat passt)
+  python3-nbclient python3-nbformat slirp4netns)
 
 say() { printf '%s\n' "$@"; } # a line per argument
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }

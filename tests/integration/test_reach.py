@@ -90,7 +90,7 @@ def banner(client):
 
 # -- the network of its own -----------------------------------------------------------------
 
-HELPERS = {"pasta": [], "slirp4netns": ["--cover", "/usr/bin/pasta"]}
+HELPERS = {"slirp4netns": [], "pasta": ["--cover", "/usr/bin/slirp4netns"]}
 
 
 def check_helper(client, name):
@@ -158,7 +158,7 @@ def test_a_host_without_a_network_is_told(own_runtime):
     need("pasta")
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         pytest.skip("absent layer: /dev/net/tun cannot be opened")
-    with elsewhere(own_runtime, []) as client:
+    with elsewhere(own_runtime, HELPERS["pasta"]) as client:
         wait_until(lambda: "network (there is none)" in banner(client))
         assert "no network (there is none): " in client.log()
 
