@@ -25,7 +25,7 @@ from rawclient import RawClient, new_connection, write_connection
 MOCK = os.environ.get("RINGFENCE_MOCK", "")
 SPEC = "ringfence-mock"
 LINUX = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
-RESTED = 0.1  # seconds in which the automatic checkpoint is made
+RESTED = 0.3  # seconds in which the automatic checkpoint is made
 SANITIZER = "detect_leaks=1:quarantine_size_mb=1:log_path={}"
 
 pytestmark = pytest.mark.skipif(

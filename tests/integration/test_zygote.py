@@ -20,10 +20,10 @@ CGROUPS = "/sys/fs/cgroup/memory"  # cgroup v1, where it is mounted so
 
 
 def test_an_idle_zygote_ends_and_its_kernels_do_not(start, own_runtime):
-    kernel = start(env=own_runtime, arguments=["--zygote-idle", "1"])
+    kernel = start(env=own_runtime, arguments=["--zygote-idle", "4"])
     assert kernel.run("x = 6").status == "ok"
     assert zygote("status", env=own_runtime).returncode == 0
-    wait_until(lambda: zygote("status", env=own_runtime).returncode != 0, 10, 0.5)
+    wait_until(lambda: zygote("status", env=own_runtime).returncode != 0, 30, 0.5)
     assert kernel.run("x * 7").result == "42"
     kernel.run("import os; os.kill(os.getpid(), 9)")
     assert kernel.run("x * 7").result == "42"
