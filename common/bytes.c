@@ -102,3 +102,11 @@ void rf_buf_consume(struct rf_buf *buf, size_t n)
     memmove(buf->data, buf->data + n, buf->len - n);
     buf->len -= n;
 }
+
+bool rf_path_is_in(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    if (n == 1) /* the root */
+        return path[0] == '/';
+    return !strncmp(path, folder, n) && (!path[n] || path[n] == '/');
+}

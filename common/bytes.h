@@ -65,4 +65,7 @@ static inline struct rf_bytes rf_buf_bytes(const struct rf_buf *buf)
     return (struct rf_bytes){buf->data, buf->len};
 }
 
+/* Does the absolute `path` lie in `folder`, or is it the folder itself? */
+bool rf_path_is_in(const char *path, const char *folder);
+
 #endif

@@ -12,14 +12,6 @@
 
 #include "gateway/cli/files.h"
 
-bool rf_path_is_below(const char *path, const char *folder)
-{
-    size_t n = strlen(folder);
-    if (n == 1) /* the root */
-        return path[0] == '/';
-    return !strncmp(path, folder, n) && (!path[n] || path[n] == '/');
-}
-
 static void add_entry(struct rf_buf *to, const char *key, const char *value)
 {
     rf_buf_printf(to, "%s=%s", key, value);
@@ -41,7 +33,7 @@ static void add_entries(struct rf_buf *to, const char *key, const struct rf_buf 
 static bool list_has(const struct rf_buf *words, const char *path, bool below)
 {
     for (const char *word = NULL; (word = rf_word_next(words, word));)
-        if (below ? rf_path_is_below(path, word) : !strcmp(path, word))
+        if (below ? rf_path_is_in(path, word) : !strcmp(path, word))
             return true;
     return false;
 }
@@ -52,7 +44,7 @@ static bool list_has(const struct rf_buf *words, const char *path, bool below)
 static bool is_named_below(const struct rf_buf *words, const char *path, const char *folder)
 {
     for (const char *word = NULL; (word = rf_word_next(words, word));)
-        if (rf_path_is_below(path, word) && rf_path_is_below(word, folder))
+        if (rf_path_is_in(path, word) && rf_path_is_in(word, folder))
             return true;
     return false;
 }
@@ -67,8 +59,8 @@ struct masks {
 static bool is_mounted(const struct masks *masks, const char *path)
 {
     const struct rf_facts *facts = masks->facts;
-    return (!masks->profile->own_workspace && rf_path_is_below(path, facts->workspace)) ||
-           (facts->ipython && rf_path_is_below(path, facts->ipython)) ||
+    return (!masks->profile->own_workspace && rf_path_is_in(path, facts->workspace)) ||
+           (facts->ipython && rf_path_is_in(path, facts->ipython)) ||
            list_has(&masks->profile->read_only, path, true) ||
            list_has(&masks->profile->read_write, path, true);
 }
@@ -78,11 +70,11 @@ static bool is_mounted(const struct masks *masks, const char *path)
 static bool is_hidden(const struct masks *masks, const char *path)
 {
     for (const char *above = NULL; (above = rf_word_next(&masks->paths, above));)
-        if (strlen(above) < strlen(path) && rf_path_is_below(path, above) &&
+        if (strlen(above) < strlen(path) && rf_path_is_in(path, above) &&
             !is_named_below(&masks->profile->read_only, path, above) &&
             !is_named_below(&masks->profile->read_write, path, above) &&
-            !(masks->facts->ipython && rf_path_is_below(path, masks->facts->ipython) &&
-              rf_path_is_below(masks->facts->ipython, above)))
+            !(masks->facts->ipython && rf_path_is_in(path, masks->facts->ipython) &&
+              rf_path_is_in(masks->facts->ipython, above)))
             return true;
     return false;
 }
@@ -126,7 +118,7 @@ static int add_masks(const struct rf_profile *profile, const struct rf_facts *fa
     for (size_t i = 0; facts->secrets[i]; i++)
         if (is_mounted(&masks, facts->secrets[i]))
             add_candidate(&masks, facts->secrets[i]);
-    if (!profile->own_workspace && facts->home && rf_path_is_below(facts->home, facts->workspace)) {
+    if (!profile->own_workspace && facts->home && rf_path_is_in(facts->home, facts->workspace)) {
         rf_buf_printf(note,
                       "the workspace %s %s: hidden files and folders there are not visible inside",
                       facts->workspace,

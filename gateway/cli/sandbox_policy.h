@@ -40,7 +40,4 @@ struct rf_facts {
 int rf_sandbox_policy(const struct rf_profile *profile, const struct rf_facts *facts,
                       struct rf_buf *to, struct rf_buf *note, struct rf_error *err);
 
-/* Does `path` lie in `folder`, or is it the folder itself? */
-bool rf_path_is_below(const char *path, const char *folder);
-
 #endif

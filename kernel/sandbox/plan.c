@@ -14,14 +14,6 @@ const char *const rf_system_folders[] = {"/usr",   "/bin",    "/sbin", "/lib", "
 static const char *const own_folders[] = {"/proc", "/sys", "/dev", "/tmp", "/run",
                                           "/etc",  "/var", NULL};
 
-bool rf_path_is_in(const char *path, const char *folder)
-{
-    size_t n = strlen(folder);
-    if (n == 1)
-        return true;
-    return !strncmp(path, folder, n) && (!path[n] || path[n] == '/');
-}
-
 static bool is_in_one_of(const char *path, const char *const *folders)
 {
     for (; *folders; folders++)

@@ -46,8 +46,6 @@ int rf_plan_make(struct rf_plan *ret, const struct rf_sandbox_policy *policy,
                  const char *const *imports, size_t n_imports, struct rf_error *err);
 void rf_plan_deinit(struct rf_plan *plan);
 
-/* Is `path` the same as `folder`, or in it? */
-bool rf_path_is_in(const char *path, const char *folder);
 /* Does `path` lie in what every sandbox has of the system, read-only? */
 bool rf_path_is_system(const char *path);
 /* The folders of the system; ended by NULL. */

@@ -168,6 +168,16 @@ class Cell:
                           *content.get("traceback", [])])
 
 
+def client_of(path):
+    """A Client of the kernel with that connection file, which answers."""
+    kc = BlockingKernelClient(connection_file=path)
+    kc.load_connection_file()
+    kc.start_channels()
+    client = Client(kc)
+    kc.wait_for_ready(timeout=60)
+    return client
+
+
 class Client:
     """Reads all channels of one jupyter_client client."""
 

@@ -17,10 +17,9 @@ import tempfile
 from dataclasses import dataclass
 
 import pytest
-from jupyter_client import BlockingKernelClient
 
 import machine
-from helpers import (Client, Settings, kernel_argv, new_folder, ringfence_program, wait_until)
+from helpers import Settings, client_of, kernel_argv, new_folder, ringfence_program, wait_until
 from test_limits import own_cgroup
 from test_sandbox_walls import PRELUDE
 
@@ -104,16 +103,12 @@ def run_denied(denial, env, cell):
                                  stderr=log, **denial.how)
         try:
             wait_until(lambda: os.path.exists(path) or child.poll() is not None)
-            kc = BlockingKernelClient(connection_file=path)
-            kc.load_connection_file()
-            kc.start_channels()
-            client = Client(kc)
-            kc.wait_for_ready(timeout=60)
+            client = client_of(path)
             client.run(PRELUDE)
             found = client.run(cell)
             assert found.status == "ok", found.error
             banner = client.request("shell", "kernel_info_request")["banner"]
-            kc.shutdown()
+            client.kc.shutdown()
             client.close()
             assert child.wait(20) == 0
         finally:

@@ -16,11 +16,10 @@ import tempfile
 from contextlib import contextmanager
 
 import pytest
-from jupyter_client import BlockingKernelClient
 
 import machine
 import processes
-from helpers import Client, Kernel, Settings, kernel_argv, need, new_folder, wait_until
+from helpers import Kernel, Settings, client_of, kernel_argv, need, new_folder, wait_until
 from rawclient import new_connection
 from test_profiles import configured
 from test_sandbox_walls import PRELUDE, said
@@ -67,14 +66,10 @@ def elsewhere(env, arguments, *kernel_arguments):
                              env=env, cwd=folder, stderr=log)
     try:
         wait_until(lambda: os.path.exists(path) or child.poll() is not None)
-        kc = BlockingKernelClient(connection_file=path)
-        kc.load_connection_file()
-        kc.start_channels()
-        client = Client(kc)
-        kc.wait_for_ready(timeout=60)
+        client = client_of(path)
         client.pid, client.log = child.pid, lambda: open(log.name, encoding="utf-8").read()
         yield client
-        kc.shutdown()
+        client.kc.shutdown()
         assert child.wait(20) == 0
         client.close()
     finally:
