@@ -228,10 +228,10 @@ int rf_worker_recv(int timeout_ms, struct rf_frame *ret)
     }
 }
 
-static int64_t microseconds(void)
+static int64_t microseconds(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
@@ -349,8 +349,9 @@ static bool request_waits(void)
 static bool await_own_session(pid_t checkpoint)
 {
     pid_t ours = getsid(0), its;
-    for (int64_t until = microseconds() + LEAVING_US; (its = getsid(checkpoint)) == ours;) {
-        if (microseconds() > until)
+    for (int64_t until = microseconds(CLOCK_MONOTONIC) + LEAVING_US;
+         (its = getsid(checkpoint)) == ours;) {
+        if (microseconds(CLOCK_MONOTONIC) > until)
             return false;
         usleep(20);
     }
@@ -363,7 +364,7 @@ int64_t rf_worker_checkpoint(uint64_t id, int control)
         return -ECHILD;
     fflush(NULL);
     int64_t copying = copying_since_last();
-    int64_t began = microseconds();
+    int64_t began = microseconds(CLOCK_THREAD_CPUTIME_ID); /* what others run meanwhile is no cost */
     unsigned tasks = rf_count_tasks();
     if (tasks == 1 && !request_waits()) /* what is left is copied again after the fork anyway */
         rf_snapshot_give_back();
@@ -374,6 +375,6 @@ int64_t rf_worker_checkpoint(uint64_t id, int control)
         close(control);
     if (pid > 0 && !await_own_session(pid))
         pid = -ETIMEDOUT;
-    tell_checkpoint(id, pid, microseconds() - began + copying, tasks);
+    tell_checkpoint(id, pid, microseconds(CLOCK_THREAD_CPUTIME_ID) - began + copying, tasks);
     return pid < 0 ? pid : 0;
 }

@@ -3,15 +3,17 @@
     summarise.py FOLDER [--ci]
 
 FOLDER holds one folder per suite: `status` (exit status of its command), `log`,
-and any number of JUnit files (*.xml).  Prints a line per suite, the tests that
-failed and those that were skipped, and at the end `N passed, N failed`.  Ends
-with 1 if anything failed.
+and any number of JUnit files (*.xml) or test logs of meson (*.json; its JUnit
+files call a test passed that ran out of time).  Prints a line per suite, the tests
+that failed and the end of what they said, those that were skipped, and at the end
+`N passed, N failed`.  Ends with 1 if anything failed.
 
 A suite that ended badly without a failed test counts as one failure.  With --ci a
 skipped test counts as failed, unless its reason begins with "absent layer:":
 this machine has no such layer.
 """
 
+import json
 import pathlib
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -19,13 +21,14 @@ from dataclasses import dataclass, field
 
 ABSENT = "absent layer:"
 NOTHING_COLLECTED = 5  # pytest, when -k leaves nothing
+SAID = 25  # lines shown of a failed test
 
 
 @dataclass
 class Suite:
     name: str
     passed: int = 0
-    failed: list = field(default_factory=list)
+    failed: list = field(default_factory=list)  # (test, the end of what it said)
     skipped: list = field(default_factory=list)  # (test, reason)
     seconds: float = 0.0
 
@@ -37,35 +40,54 @@ def reason_of(skipped):
 
 def read_case(suite, case):
     name = f"{case.get('classname', '')} {case.get('name', '')}".strip()
+    bad = next((each for each in case if each.tag in ("failure", "error")), None)
     skipped = case.find("skipped")
-    if case.find("failure") is not None or case.find("error") is not None:
-        suite.failed.append(name)
+    if bad is not None:
+        suite.failed.append((name, bad.text or bad.get("message", "")))
     elif skipped is not None:
         suite.skipped.append((name, reason_of(skipped)))
     else:
         suite.passed += 1
 
 
+def read_junit(suite, path):
+    try:
+        cases = ElementTree.parse(path).iter("testcase")
+    except ElementTree.ParseError:
+        return  # cut short: the status tells
+    for case in cases:
+        read_case(suite, case)
+
+
+def read_meson(suite, path):
+    for test in map(json.loads, path.read_text().splitlines()):
+        if test["result"] == "OK":
+            suite.passed += 1
+        elif test["result"] == "SKIP":
+            suite.skipped.append((test["name"], "no reason given"))
+        else:
+            said = test.get("stdout", "") + test.get("stderr", "")
+            suite.failed.append((f"{test['name']} ({test['result']}, {test['duration']:.0f} s)", said))
+
+
 def read_suite(folder):
     suite = Suite(folder.name)
     for path in sorted(folder.glob("*.xml")):
-        try:
-            cases = ElementTree.parse(path).iter("testcase")
-        except ElementTree.ParseError:
-            continue  # cut short: the status tells
-        for case in cases:
-            read_case(suite, case)
+        read_junit(suite, path)
+    for path in sorted(folder.glob("*.json")):
+        read_meson(suite, path)
     status, seconds = (folder / "status").read_text().split()
     suite.seconds = float(seconds)
     if int(status) not in (0, NOTHING_COLLECTED) and not suite.failed:
-        suite.failed.append(f"{folder.name}: its command ended with status {status}")
+        said = (folder / "log").read_text(errors="replace")
+        suite.failed.append((f"{folder.name}: its command ended with status {status}", said))
     return suite
 
 
 def count_skipped(suites):
     for suite in suites:
         for name, reason in [each for each in suite.skipped if not each[1].startswith(ABSENT)]:
-            suite.failed.append(f"{name} (skipped: {reason})")
+            suite.failed.append((f"{name} (skipped: {reason})", ""))
 
 
 def show(suites, folder):
@@ -76,8 +98,10 @@ def show(suites, folder):
     for reason in reasons:
         print(f"  skipped: {reason}")
     for suite in suites:
-        for name in suite.failed:
+        for name, said in suite.failed:
             print(f"  FAILED {suite.name}: {name}")
+            for line in said.rstrip().splitlines()[-SAID:]:
+                print(f"         | {line}")
         if suite.failed:
             print(f"         see {folder / suite.name / 'log'}")
 
