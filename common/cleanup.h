@@ -4,6 +4,7 @@
 #ifndef RINGFENCE_COMMON_CLEANUP_H
 #define RINGFENCE_COMMON_CLEANUP_H
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -16,6 +17,17 @@ static inline void rf_freep(void *p)
 
 /* Closes *fd unless it is negative; leaves -1.  Keeps errno. */
 void rf_closep(int *fd);
+
+/* Out of the way of the numbers that a worker has; not too high for a low limit. */
+#define RF_HIGH_FD 16
+
+/* The same open file under a number from RF_HIGH_FD on; closes `fd`.  Negative as it came. */
+static inline int rf_move_high(int fd)
+{
+    int high = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, RF_HIGH_FD);
+    rf_closep(&fd);
+    return high;
+}
 
 static inline int rf_steal_fd(int *fd)
 {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,15 +15,16 @@
 
 #include <ringfence/keeper.h>
 
+#include "common/cleanup.h"
 #include "common/place.h"
 #include "kernel/worker.h"
-
-#define HIGH_FD 16 /* out of the way of the worker's; not too high for a low limit */
 
 /* The worker-to-be's own: there is one in a process. */
 static int asked = -1;
 static int keeper_end = -1;
 static struct rf_sandbox sandbox;
+static struct rf_sandbox_policy policy; /* owned until the walls are up */
+static char folder[PATH_MAX];
 
 /* What keeper-to-be and worker-to-be tell each other: how it went so far. */
 struct verdict {
@@ -33,7 +35,6 @@ struct verdict {
 void rf_spawn_deinit(struct rf_spawn *spawn)
 {
     rf_buf_deinit(&spawn->environ);
-    rf_buf_deinit(&spawn->cwd);
     rf_buf_deinit(&spawn->argv);
 }
 
@@ -92,7 +93,7 @@ static int await_order(int from, struct order *ret)
     ret->generation = frame.request_id;
     sandbox.owner_map = frame.n_fds > 1 ? frame.fds[1] : -1;
     /* Out of the way, and passed on through exec. */
-    ret->gateway = fcntl(frame.fds[0], F_DUPFD, HIGH_FD);
+    ret->gateway = fcntl(frame.fds[0], F_DUPFD, RF_HIGH_FD);
     if (ret->gateway < 0)
         ret->gateway = frame.fds[0];
     return rf_sandbox_policy_decode(frame.parts[0], &ret->policy, &sandbox.error);
@@ -126,21 +127,19 @@ static int exec_keeper(int program, const struct order *order, int to_worker, pi
     snprintf(ready, sizeof(ready), "%d", to_worker);
     char *argv[] = {(char *)"ringfence-keeper", gateway, generation, pid, ready, NULL};
     char *none[] = {NULL};
-    close_all_but(order->gateway, to_worker);
-    int r = rf_sandbox_keep(&sandbox);
-    if (r)
-        return r;
     tell_ready(order, worker);
     execveat(program, "", argv, none, AT_EMPTY_PATH);
     return rf_error_errno(&sandbox.error, -errno, "exec of the keeper");
 }
 
-/* The walls around both, then the worker's own.  0 or -errno. */
+/* The walls around both, then each its own.  0 or -errno. */
 static int close_walls(const struct order *order, int to_worker)
 {
     struct verdict verdict;
     int r = rf_sandbox_finish(&sandbox, &order->policy);
     say(to_worker, r, sandbox.note);
+    close_all_but(order->gateway, to_worker);
+    r = r ? r : rf_sandbox_keep(&sandbox);
     if (r)
         return r;
     if (!hear(to_worker, &verdict))
@@ -269,35 +268,6 @@ bool rf_spare_is_asked(void)
     return poll(&wait, 1, 0) != 0;
 }
 
-static void apply(const struct rf_bytes *parts)
-{
-    char text[4096];
-    snprintf(text, sizeof(text), "%.*s", (int)parts[RF_SPAWN_CWD].len, parts[RF_SPAWN_CWD].data);
-    if (chdir(text) && chdir(RF_OWN_WORKSPACE))
-        (void)!chdir("/");
-    snprintf(text, sizeof(text), "%.*s", (int)parts[RF_SPAWN_UMASK].len,
-             parts[RF_SPAWN_UMASK].data);
-    umask((mode_t)strtoul(text, NULL, 8));
-}
-
-/* After the keeper-to-be's walls: this process's own.  What they lack, and an
- * error, goes to the keeper, who speaks for the sandbox.  That one closes its end when
- * it has become the small program, which nobody can look into. */
-static int confine(const struct rf_sandbox_policy *policy)
-{
-    struct verdict verdict;
-    if (!hear(keeper_end, &verdict) || verdict.code)
-        return -ESHUTDOWN;
-    if (verdict.text[0])
-        dprintf(2, "ringfence: %s\n", verdict.text);
-    sandbox.lost[0] = '\0';
-    int r = rf_sandbox_confine(&sandbox, policy);
-    say(keeper_end, r, r ? sandbox.error.text : sandbox.lost);
-    if (!r && !rf_sandbox_is_screened(&sandbox) && hear(keeper_end, &verdict))
-        r = -EPROTO;
-    return r;
-}
-
 /* Number 0 is taken before the install, which gives out low numbers, and once more
  * when /dev is the sandbox's own. */
 static int null_input(void)
@@ -309,31 +279,39 @@ static int null_input(void)
     return r;
 }
 
-/* Takes the descriptors over and closes the walls. */
+/* How it went goes to the keeper, who speaks for the sandbox. */
+static int report(int r)
+{
+    say(keeper_end, r, r ? sandbox.error.text : sandbox.lost);
+    return r;
+}
+
+/* Takes the descriptors over, and raises of its own walls those for which the
+ * keeper-to-be's need not stand. */
 static int settle(const struct rf_frame *request)
 {
-    struct rf_sandbox_policy policy = {0};
+    const struct rf_bytes *parts = request->parts;
+    char text[16];
+    snprintf(folder, sizeof(folder), "%.*s", (int)parts[RF_SPAWN_CWD].len, parts[RF_SPAWN_CWD].data);
+    snprintf(text, sizeof(text), "%.*s", (int)parts[RF_SPAWN_UMASK].len, parts[RF_SPAWN_UMASK].data);
+    umask((mode_t)strtoul(text, NULL, 8));
     int r = null_input();
     r = r ? r : rf_worker_install(request->fds, request->request_id);
-    r = r ? r : rf_rlimits_apply(request->parts[RF_SPAWN_RLIMITS], false);
-    r = r ? r : rf_sandbox_policy_decode(request->parts[RF_SPAWN_POLICY], &policy, NULL);
-    r = r ? r : confine(&policy);
-    r = r ? r : null_input();
-    rf_sandbox_policy_deinit(&policy);
-    close(keeper_end);
-    if (!r)
-        apply(request->parts);
-    return r;
+    r = r ? r : rf_rlimits_apply(parts[RF_SPAWN_RLIMITS], false);
+    r = r ? r : rf_sandbox_policy_decode(parts[RF_SPAWN_POLICY], &policy, NULL);
+    if (r)
+        return r;
+    sandbox.lost[0] = '\0';
+    r = rf_sandbox_lower(&sandbox, &policy);
+    return r ? report(r) : 0;
 }
 
 static int keep_parts(const struct rf_frame *request, struct rf_spawn *ret)
 {
     *ret = (struct rf_spawn){.generation = request->request_id};
     rf_buf_add_bytes(&ret->environ, request->parts[RF_SPAWN_ENVIRON]);
-    rf_buf_add_bytes(&ret->cwd, request->parts[RF_SPAWN_CWD]);
     rf_buf_add_bytes(&ret->argv, request->parts[RF_SPAWN_ARGV]);
-    bool ok = rf_buf_ok(&ret->environ) && rf_buf_ok(&ret->cwd) && rf_buf_ok(&ret->argv);
-    return ok ? 0 : -ENOMEM;
+    return rf_buf_ok(&ret->environ) && rf_buf_ok(&ret->argv) ? 0 : -ENOMEM;
 }
 
 int rf_spare_await(struct rf_spawn *ret)
@@ -348,13 +326,37 @@ int rf_spare_await(struct rf_spawn *ret)
     free(packet);
     close(asked); /* its number may be one of those that the install gives out */
     asked = -1;
-    if (r == 1)
+    bool came = r == 1;
+    if (came)
         r = request.n_parts == RF_SPAWN_PARTS && request.n_fds == RF_FD_COUNT ? settle(&request)
                                                                               : -EPROTO;
-    else
-        r = r ? r : -ESHUTDOWN;
-    if (!r)
+    if (came && !r)
         r = keep_parts(&request, ret);
     rf_frame_reader_deinit(&reader);
-    return r == -ESHUTDOWN ? 0 : r ? r : 1;
+    return r ? r : came;
+}
+
+/* Behind the keeper-to-be's walls the rest of its own. */
+static int confine(void)
+{
+    struct verdict verdict;
+    if (!hear(keeper_end, &verdict) || verdict.code)
+        return -ESHUTDOWN;
+    if (verdict.text[0])
+        dprintf(2, "ringfence: %s\n", verdict.text);
+    int r = report(rf_sandbox_confine(&sandbox));
+    /* The keeper closes its end when it has become the small program, which nobody can
+     * look into. */
+    return !r && !rf_sandbox_is_screened(&sandbox) && hear(keeper_end, &verdict) ? -EPROTO : r;
+}
+
+int rf_spare_confine(void)
+{
+    int r = confine();
+    rf_sandbox_policy_deinit(&policy);
+    close(keeper_end);
+    r = r ? r : null_input();
+    if (!r && chdir(folder) && chdir(RF_OWN_WORKSPACE))
+        (void)!chdir("/");
+    return r;
 }

@@ -36,7 +36,7 @@ struct rf_spare_base {
 /* What a worker is to run with. */
 struct rf_spawn {
     uint64_t generation;
-    struct rf_buf environ, cwd, argv; /* as in enum rf_spawn_part; owned */
+    struct rf_buf environ, argv; /* as in enum rf_spawn_part; owned */
 };
 void rf_spawn_deinit(struct rf_spawn *spawn);
 
@@ -53,8 +53,11 @@ void rf_spare_drop(struct rf_spare *spare);
 
 /* In the worker-to-be: has a request come? */
 bool rf_spare_is_asked(void);
-/* Waits for it, then takes descriptors, folder, umask and limits and closes the
- * sandbox.  1 with *ret, 0 when the zygote is gone, -errno. */
+/* Waits for it, then takes descriptors, umask and limits.  1 with *ret, 0 when the
+ * zygote is gone, -errno. */
 int rf_spare_await(struct rf_spawn *ret);
+/* After it, and before anything of the user's is read or run: waits for the walls and
+ * enters the folder.  0, or -errno: this worker has to end. */
+int rf_spare_confine(void);
 
 #endif

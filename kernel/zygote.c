@@ -20,7 +20,6 @@
 
 #define SPARE_DELAY_MS 100
 #define REQUEST_TIMEOUT_S 5 /* a client that connects and says nothing */
-#define HIGH_FD 16          /* out of the way of the worker's; not too high for a low limit */
 
 struct zygote {
     const struct rf_zygote_options *options; /* borrowed */
@@ -28,6 +27,7 @@ struct zygote {
     struct rf_spare_base base; /* its keeper_program is owned */
     struct rf_spare spare;
     struct rf_sandbox_shape shape; /* of the next spare: as was asked for last */
+    struct rf_owner_map owner;     /* as was asked for last */
     bool wants_spare; /* a kernel has just taken the one that there was */
     uint64_t spawned;
     time_t last_request;
@@ -89,19 +89,22 @@ static int make_spare(struct zygote *zygote)
 /* What a request's policy means for the zygote. */
 struct wish {
     struct rf_sandbox_shape shape;
-    int owner_map; /* owned; -1: none */
+    int owner_map; /* borrowed; -1: none */
     struct rf_error err;
 };
 
 /* NULL, or why it cannot be. */
-static const char *read_policy(const struct rf_frame *request, struct wish *ret)
+static const char *read_policy(struct zygote *zygote, const struct rf_frame *request,
+                               struct wish *ret)
 {
     struct rf_sandbox_policy policy;
     int r = rf_sandbox_policy_decode(request->parts[RF_SPAWN_POLICY], &policy, &ret->err);
     const char *why = r ? ret->err.text[0] ? ret->err.text : strerror(-r)
                         : rf_sandbox_refuses(&policy);
     ret->shape = rf_sandbox_shape_of(&policy);
-    ret->owner_map = !why && rf_sandbox_maps_owner(&policy) ? rf_sandbox_owner_map(&policy) : -1;
+    ret->owner_map = !why && rf_sandbox_maps_owner(&policy)
+                         ? rf_sandbox_owner_map(&policy, &zygote->owner)
+                         : -1;
     rf_sandbox_policy_deinit(&policy);
     return why;
 }
@@ -130,7 +133,7 @@ static const char *why_not(struct zygote *zygote, const struct rf_frame *request
         return "a spawn request of another version of ringfence";
     const char *why = zygote->options->direct ? NULL : why_not_here(request);
     if (!why)
-        return read_policy(request, ret_wish);
+        return read_policy(zygote, request, ret_wish);
     *ret_code = "place";
     return why;
 }
@@ -141,7 +144,6 @@ static int spawn(struct zygote *zygote, struct client *client)
 {
     struct wish wish = {.owner_map = -1};
     const char *code, *why = why_not(zygote, &client->request, &wish, &code);
-    RF_AUTO(rf_closep) int owner_map = wish.owner_map;
     if (why) {
         refuse(client, code, why);
         return 0;
@@ -152,7 +154,7 @@ static int spawn(struct zygote *zygote, struct client *client)
         refuse(client, "error", "no process could be forked: see the zygote's log");
         return 0;
     }
-    int r = rf_spare_hand_over(&zygote->spare, &client->request, owner_map);
+    int r = rf_spare_hand_over(&zygote->spare, &client->request, wish.owner_map);
     if (r) {
         rf_log(RF_LOG_WARN, "zygote", "the spare was dead: %s", strerror(-r));
         return 0;
@@ -269,7 +271,7 @@ static int await_client(struct zygote *zygote, int *ret_fd)
         zygote->wants_spare = false;
         if (n <= 0)
             continue;
-        *ret_fd = options->direct ? fcntl(options->fd, F_DUPFD_CLOEXEC, HIGH_FD)
+        *ret_fd = options->direct ? fcntl(options->fd, F_DUPFD_CLOEXEC, RF_HIGH_FD)
                                   : accept4(options->fd, NULL, NULL, SOCK_CLOEXEC);
         if (*ret_fd >= 0 && (options->direct || is_same_user(*ret_fd)))
             return 0;
@@ -300,6 +302,7 @@ int rf_zygote_serve(const struct rf_zygote_options *options)
 {
     struct zygote zygote = {.options = options, .last_request = seconds(),
                             .spare = {.keeper = -1, .worker = -1},
+                            .owner = {.fd = -1},
                             .shape = rf_sandbox_shape_guess()};
     int keeper_program = open(options->keeper_path, O_PATH | O_CLOEXEC);
     if (keeper_program < 0)
@@ -319,6 +322,7 @@ int rf_zygote_serve(const struct rf_zygote_options *options)
     int r = serve_all(&zygote);
     signal(SIGCHLD, SIG_DFL);
     rf_watch_free(zygote.watch);
+    rf_closep(&zygote.owner.fd);
     if (r != 1) {
         rf_spare_drop(&zygote.spare);
         rf_sandbox_base_deinit(&sandbox_base);

@@ -17,7 +17,9 @@
 #define WATCH_SHARE 50     /* and so many times what a look costs */
 #define WATCH_MOST_MS 1000 /* but no more: processes that map and unmap make a look dear */
 #define NO_NETWORK "network (there is none)"
-#define NETWORK_DELAY_MS 20 /* the helper's start takes a processor from the kernel's own */
+/* What takes a processor from the kernel's own start comes after it. */
+#define MOVE_DELAY_MS 5
+#define NETWORK_DELAY_MS 20
 
 struct rf_enclosure {
     uv_loop_t *loop;
@@ -28,7 +30,7 @@ struct rf_enclosure {
     struct rf_sweeper *sweeper; /* owned; NULL: not needed yet */
     struct rf_network_tool tool;
     bool has_tool;
-    uv_timer_t watchdog, network;
+    uv_timer_t watchdog, move, network;
     int open_timers;
     int keeper; /* pid; 0: none */
     struct rf_network_helper helper;
@@ -106,9 +108,10 @@ struct rf_enclosure *rf_enclosure_new(uv_loop_t *loop, const struct rf_enclosure
     }
     *e = (struct rf_enclosure){.loop = loop, .options = *options, .events = events, .ctx = ctx};
     uv_timer_init(loop, &e->watchdog);
+    uv_timer_init(loop, &e->move);
     uv_timer_init(loop, &e->network);
-    e->watchdog.data = e->network.data = e;
-    e->open_timers = 2;
+    e->watchdog.data = e->move.data = e->network.data = e;
+    e->open_timers = 3;
     if (!make(e, err))
         return e;
     rf_enclosure_close(e);
@@ -248,22 +251,27 @@ static void on_attached(void *ctx, int pid, int code)
         moved(e, code);
 }
 
+static void move(uv_timer_t *timer)
+{
+    struct rf_enclosure *e = timer->data;
+    struct rf_error err = {0};
+    int r = start_sweeper(e, &err);
+    if (r)
+        moved(e, r);
+    else
+        rf_sweeper_attach(e->sweeper, e->keeper);
+}
+
 /* The move waits for a grace period of the system, up to 15 ms.  Cells need not wait
  * for it: all processes that there are by then are moved, and what they allocated
  * in that time is all that is not counted. */
 void rf_enclosure_enter(struct rf_enclosure *e, int keeper)
 {
-    struct rf_error err = {0};
     e->keeper = keeper;
     if (!e->cgroup.holds || !e->options.require)
         entered(e);
-    if (!e->cgroup.holds || !e->keeper)
-        return;
-    int r = start_sweeper(e, &err);
-    if (r)
-        moved(e, r);
-    else
-        rf_sweeper_attach(e->sweeper, keeper);
+    if (e->cgroup.holds && e->keeper)
+        uv_timer_start(&e->move, move, e->options.require ? 0 : MOVE_DELAY_MS, 0);
 }
 
 void rf_enclosure_leave(struct rf_enclosure *e)
@@ -271,6 +279,7 @@ void rf_enclosure_leave(struct rf_enclosure *e)
     end_helper(e);
     e->keeper = 0;
     uv_timer_stop(&e->watchdog);
+    uv_timer_stop(&e->move);
     uv_timer_stop(&e->network);
 }
 
@@ -326,5 +335,6 @@ void rf_enclosure_close(struct rf_enclosure *e)
     rf_sweeper_close(e->sweeper);
     e->sweeper = NULL;
     uv_close((uv_handle_t *)&e->watchdog, on_closed);
+    uv_close((uv_handle_t *)&e->move, on_closed);
     uv_close((uv_handle_t *)&e->network, on_closed);
 }

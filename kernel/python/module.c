@@ -272,10 +272,9 @@ static PyObject *describe(const struct rf_spawn *spawn)
     PyObject *argv = strings_of(&spawn->argv);
     if (!argv)
         return NULL;
-    return Py_BuildValue("{s:K,s:y#,s:y#,s:N,s:i}", "generation",
+    return Py_BuildValue("{s:K,s:y#,s:N,s:i}", "generation",
                          (unsigned long long)spawn->generation, "environ",
-                         (const char *)spawn->environ.data, (Py_ssize_t)spawn->environ.len, "cwd",
-                         (const char *)spawn->cwd.data, (Py_ssize_t)spawn->cwd.len, "argv", argv,
+                         (const char *)spawn->environ.data, (Py_ssize_t)spawn->environ.len, "argv", argv,
                          "crash_fd", (int)RF_WORKER_CRASH);
 }
 
@@ -328,8 +327,8 @@ static PyObject *py_is_asked(PyObject *self, PyObject *unused)
 PyDoc_STRVAR(await_spawn_doc,
              "await_spawn() -> dict\n\n"
              "Waits until a kernel takes this worker: generation (int), environ (bytes,\n"
-             "NUL-separated), cwd (bytes), argv (list of str), crash_fd (int).  SystemExit when the\n"
-             "zygote is gone.");
+             "NUL-separated), argv (list of str), crash_fd (int).  SystemExit when the zygote is\n"
+             "gone.  The sandbox stands only after confine().");
 
 static PyObject *py_await_spawn(PyObject *self, PyObject *unused)
 {
@@ -345,6 +344,21 @@ static PyObject *py_await_spawn(PyObject *self, PyObject *unused)
     if (r == 0)
         PyErr_SetObject(PyExc_SystemExit, NULL);
     return description;
+}
+
+PyDoc_STRVAR(confine_doc,
+             "confine()\n\nAfter await_spawn(), before anything of the user's is read or run: waits\n"
+             "until the sandbox stands and enters the kernel's folder.  OSError where that failed.");
+
+static PyObject *py_confine(PyObject *self, PyObject *unused)
+{
+    int r;
+    Py_BEGIN_ALLOW_THREADS;
+    r = rf_spare_confine();
+    Py_END_ALLOW_THREADS;
+    if (r)
+        return raise_errno(r);
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(take_snapshot_doc,
@@ -368,6 +382,7 @@ static PyMethodDef methods[] = {
     {"checkpoint", py_checkpoint, METH_VARARGS, checkpoint_doc},
     {"is_asked", py_is_asked, METH_NOARGS, is_asked_doc},
     {"await_spawn", py_await_spawn, METH_NOARGS, await_spawn_doc},
+    {"confine", py_confine, METH_NOARGS, confine_doc},
     {"take_snapshot", py_take_snapshot, METH_NOARGS, take_snapshot_doc},
     {"zygote_serve", py_zygote_serve, METH_VARARGS, zygote_serve_doc},
     {NULL, NULL, 0, NULL},

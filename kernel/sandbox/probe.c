@@ -111,7 +111,9 @@ static void try_all(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *
     pid_t worker = fork();
     if (worker > 0)
         await_end(worker);
-    try_phase(sandbox, worker ? RF_KEEP : RF_CONFINE, results);
+    try_phase(sandbox, worker ? RF_KEEP : RF_LOWER, results);
+    if (!worker)
+        try_phase(sandbox, RF_CONFINE, results);
     _exit(0);
 }
 

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "kernel/sandbox/filter.h"
 #include "kernel/sandbox/table.h"
 
@@ -51,15 +52,18 @@ const struct rf_step rf_steps[] = {
     /* When nothing of the old root is needed any more. */
     {"pivot_root", RF_FINISH, NEW_ROOT, 0, rf_step_pivot, RF_FATAL},
 
-    /* --- the worker, on itself --- */
+    /* --- the worker, on itself, while the keeper-to-be does the above --- */
     /* Lowers what the client's limits left.  This and the score trusted code has, too. */
-    {"limits", RF_CONFINE, 0, 0, rf_step_limits, RF_FATAL | RF_ALWAYS},
+    {"limits", RF_LOWER, 0, 0, rf_step_limits, RF_FATAL | RF_ALWAYS},
     /* While there is a power to do it with. */
-    {"bounds", RF_CONFINE, 0, 0, rf_step_drop_bounds, RF_FATAL},
+    {"bounds", RF_LOWER, 0, 0, rf_step_drop_bounds, RF_FATAL},
     /* Root ends here; nothing goes on as root where this fails. */
-    {"change_user", RF_CONFINE, 0, 0, rf_step_change_user, RF_FATAL},
+    {"change_user", RF_LOWER, 0, 0, rf_step_change_user, RF_FATAL},
+
+    /* --- the worker, when the walls around both are up --- */
     /* One below that which owns the mounts: powers gained in here would not reach them.
-     * Before the filter, which refuses it. */
+     * After the change of roots, since a process with another root than its namespace
+     * gets none, and before the filter, which refuses it. */
     {"own_user", RF_CONFINE, 0, RF_HAVE_SCREEN, rf_step_own_user_namespace, RF_LAYER},
     /* Those of the new namespace. */
     {"capabilities", RF_CONFINE, 0, 0, rf_step_drop_capabilities, RF_FATAL},
@@ -72,9 +76,8 @@ const struct rf_step rf_steps[] = {
     /* Last: it refuses most of what was called above. */
     {"seccomp", RF_CONFINE, RF_HAVE_NO_NEW_PRIVS, 0, rf_step_filter, RF_LAYER},
 
-    /* --- the keeper-to-be, before it becomes the small program --- */
-    /* After the worker is confined: until then it may have to tell what failed.  While
-     * there is a power to do it with. */
+    /* --- the keeper-to-be, while the worker does the above --- */
+    /* While there is a power to do it with. */
     {"keeper_bounds", RF_KEEP, 0, 0, rf_step_drop_bounds, RF_FATAL},
     {"keeper_user", RF_KEEP, 0, 0, rf_step_change_user, RF_FATAL},
     {"keeper_capabilities", RF_KEEP, 0, 0, rf_step_drop_capabilities, RF_FATAL},
@@ -129,10 +132,16 @@ bool rf_sandbox_maps_owner(const struct rf_sandbox_policy *policy)
            policy->owner != policy->uid;
 }
 
-int rf_sandbox_owner_map(const struct rf_sandbox_policy *policy)
+int rf_sandbox_owner_map(const struct rf_sandbox_policy *policy, struct rf_owner_map *last)
 {
-    return rf_mount_owner_map((unsigned)policy->owner, (unsigned)policy->uid,
-                              (unsigned)policy->gid);
+    struct rf_owner_map now = {policy->owner, policy->uid, policy->gid, -1};
+    if (last->fd >= 0 && last->owner == now.owner && last->uid == now.uid && last->gid == now.gid)
+        return last->fd;
+    now.fd = rf_move_high(
+        rf_mount_owner_map((unsigned)now.owner, (unsigned)now.uid, (unsigned)now.gid));
+    rf_closep(&last->fd);
+    *last = now;
+    return now.fd;
 }
 
 /* --- one sandbox --- */
@@ -278,9 +287,14 @@ bool rf_sandbox_is_screened(const struct rf_sandbox *sandbox)
     return !sandbox->shape.walls || sandbox->have & RF_HAVE_SCREEN;
 }
 
-int rf_sandbox_confine(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy)
+int rf_sandbox_lower(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy)
 {
     rf_sandbox_know(sandbox, policy);
+    return run_steps(sandbox, RF_LOWER);
+}
+
+int rf_sandbox_confine(struct rf_sandbox *sandbox)
+{
     return run_steps(sandbox, RF_CONFINE);
 }
 

@@ -2,9 +2,10 @@
  *
  * The zygote makes the keeper-to-be with rf_sandbox_clone(), in the shape that it
  * expects to be asked for.  That process runs rf_sandbox_enter(), which does all
- * that needs no policy; with the request's policy it runs rf_sandbox_finish(), the
- * worker rf_sandbox_confine() on itself, and last the keeper-to-be
- * rf_sandbox_keep(), just before it becomes the small program.  All are children of
+ * that needs no policy; with the request's policy it runs rf_sandbox_finish(), while
+ * the worker runs rf_sandbox_lower() on itself; then the worker runs
+ * rf_sandbox_confine(), while the keeper-to-be runs rf_sandbox_keep(), just before
+ * it becomes the small program.  All are children of
  * a single-threaded process.  A layer that the machine denies is named in
  * `lost`; where the policy requires all of them it is an error that names the step.
  */
@@ -64,8 +65,13 @@ const char *rf_sandbox_refuses(const struct rf_sandbox_policy *policy);
 
 /* Are files of the policy's owner to appear as the kernel's? */
 bool rf_sandbox_maps_owner(const struct rf_sandbox_policy *policy);
-/* In the zygote, for sandbox->owner_map: a descriptor, or -errno. */
-int rf_sandbox_owner_map(const struct rf_sandbox_policy *policy);
+struct rf_owner_map {
+    uint64_t owner, uid, gid;
+    int fd; /* owned; negative: none */
+};
+/* In the zygote, for sandbox->owner_map: a descriptor, which stays in *last for the
+ * next policy of the same ids, or -errno. */
+int rf_sandbox_owner_map(const struct rf_sandbox_policy *policy, struct rf_owner_map *last);
 
 void rf_sandbox_init(struct rf_sandbox *sandbox, struct rf_sandbox_base *base,
                      struct rf_sandbox_shape shape);
@@ -77,7 +83,8 @@ pid_t rf_sandbox_clone(struct rf_sandbox *sandbox);
 /* The phases; 0, or -errno with sandbox->error set. */
 int rf_sandbox_enter(struct rf_sandbox *sandbox);
 int rf_sandbox_finish(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy);
-int rf_sandbox_confine(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy);
+int rf_sandbox_lower(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy);
+int rf_sandbox_confine(struct rf_sandbox *sandbox);
 int rf_sandbox_keep(struct rf_sandbox *sandbox);
 
 /* In a confined worker: is the keeper out of its sight, even one that can be traced? */

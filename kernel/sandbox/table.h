@@ -6,7 +6,7 @@
 #include "kernel/sandbox/steps.h"
 
 /* When, and in which process; see sandbox.h. */
-enum rf_phase { RF_CLONE, RF_ENTER, RF_FINISH, RF_CONFINE, RF_KEEP };
+enum rf_phase { RF_CLONE, RF_ENTER, RF_FINISH, RF_LOWER, RF_CONFINE, RF_KEEP };
 
 enum rf_step_flag {
     RF_FATAL = 1,  /* nothing goes on without it; the others are lost, by name */

@@ -213,15 +213,17 @@ def await_spawn():
     for place, fd in high.items():
         os.dup2(fd, place)
         os.close(fd)
-    os.chdir(asked["cwd"])
     _pid, _checkpoints = os.getpid(), asked["checkpoints"]
     return {
         "generation": asked["generation"],
         "environ": "".join(f"{k}={v}\0" for k, v in asked["environ"].items()).encode(),
-        "cwd": asked["cwd"].encode(),
         "argv": asked["argv"],
         "crash_fd": CRASH,
     }
+
+
+def confine():
+    os.chdir(_spawned["asked"]["cwd"])
 
 
 if __name__ == "__main__":

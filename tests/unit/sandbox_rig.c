@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "kernel/sandbox/sandbox.h"
 #include "tests/unit/check.h"
 
@@ -69,7 +70,8 @@ static void be_first(struct rf_sandbox *sandbox, const struct rf_sandbox_policy 
     r = r ? r : rf_sandbox_finish(sandbox, policy);
     pid_t worker = r ? -1 : fork();
     if (!worker) {
-        r = rf_sandbox_confine(sandbox, policy);
+        r = rf_sandbox_lower(sandbox, policy);
+        r = r ? r : rf_sandbox_confine(sandbox);
         fail_in(sandbox, r, ret);
         if (!r)
             perform(task, ret);
@@ -94,19 +96,19 @@ static void run(const char *text, const char *const *imports, const struct task 
         fail_msg("%s", err.text);
     struct rf_sandbox_base base;
     struct rf_sandbox sandbox;
+    struct rf_owner_map map = {.fd = -1};
     size_t n = 0;
     while (imports && imports[n])
         n++;
     assert_int_equal(rf_sandbox_base_init(&base, imports, n), 0);
     rf_sandbox_init(&sandbox, &base, rf_sandbox_shape_of(&policy));
-    sandbox.owner_map = rf_sandbox_maps_owner(&policy) ? rf_sandbox_owner_map(&policy) : -1;
+    sandbox.owner_map = rf_sandbox_maps_owner(&policy) ? rf_sandbox_owner_map(&policy, &map) : -1;
     pid_t pid = rf_sandbox_clone(&sandbox);
     assert_true(pid >= 0);
     if (!pid)
         be_first(&sandbox, &policy, task, shared);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    if (sandbox.owner_map >= 0)
-        close(sandbox.owner_map);
+    rf_closep(&map.fd);
     *ret = *shared;
     munmap(shared, sizeof(*shared));
     rf_sandbox_base_deinit(&base);

@@ -85,9 +85,10 @@ static void test_nothing_changed(void **state)
 
 static void test_no_paths(void **state)
 {
-    RF_AUTO(rf_freep) struct rf_watch *none = rf_watch_new(NULL, 0, (struct timespec){0});
+    struct rf_watch *none = rf_watch_new(NULL, 0, (struct timespec){0});
     assert_non_null(none);
     assert_null(rf_watch_changed(none));
+    assert_null(rf_watch_free(none));
     assert_null(rf_watch_free(NULL));
 }
 
@@ -179,6 +180,40 @@ static void test_link(void **state)
     check_changed(rig, rig->paths[LINK]);
 }
 
+/* All of them at once, by another tree in their place; and back. */
+static void test_folder_above_is_moved(void **state)
+{
+    struct rig *rig = *state;
+    char aside[80];
+    snprintf(aside, sizeof(aside), "%s-aside", rig->folder);
+    check_changed(rig, NULL);
+    assert_int_equal(rename(rig->folder, aside), 0);
+    check_changed(rig, rig->paths[FILE_PATH]);
+    assert_int_equal(rename(aside, rig->folder), 0);
+    check_changed(rig, NULL);
+}
+
+/* What changed before it was asked stays changed, and asking again looks again. */
+static void test_answers_the_same_again(void **state)
+{
+    struct rig *rig = *state;
+    put(rig->paths[FILE_PATH], "more text");
+    check_changed(rig, rig->paths[FILE_PATH]);
+    check_changed(rig, rig->paths[FILE_PATH]);
+}
+
+/* More events than a queue holds, and no path is new. */
+static void test_many_events(void **state)
+{
+    struct rig *rig = *state;
+    int most = 20000;
+    for (int i = 0; i < most; i++)
+        assert_int_equal(chmod(rig->paths[i % 2 ? FILE_PATH : FOLDER], 0700), 0);
+    check_changed(rig, NULL);
+    put(rig->paths[FILE_PATH], "more text");
+    check_changed(rig, rig->paths[FILE_PATH]);
+}
+
 static void test_changed_while_it_was_read(void **state)
 {
     struct rig *rig = *state;
@@ -208,6 +243,9 @@ int main(void)
         RIG_TEST(test_appeared),
         RIG_TEST(test_folder_gets_an_entry),
         RIG_TEST(test_link),
+        RIG_TEST(test_folder_above_is_moved),
+        RIG_TEST(test_answers_the_same_again),
+        RIG_TEST(test_many_events),
         RIG_TEST(test_changed_while_it_was_read),
     };
     return TESTS(tests);

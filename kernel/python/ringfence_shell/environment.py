@@ -64,9 +64,10 @@ def use_layer() -> None:
 def _put_first(packages: str) -> None:
     """Before the first folder of installed packages, with what its .pth files name."""
     before = list(sys.path)
-    with suppress(OSError):  # Python remembers of a folder that is not there that it is not
-        os.makedirs(packages, exist_ok=True)
-    site.addsitedir(packages)
+    if not os.path.isdir(packages):  # Python remembers of a folder that is not there that it is not
+        with suppress(OSError):
+            os.makedirs(packages, exist_ok=True)
+    site.addsitedir(packages, set(before))
     added = [path for path in sys.path if path not in before]
     names = ("site-packages", "dist-packages")
     at = next((i for i, path in enumerate(before) if os.path.basename(path) in names), len(before))

@@ -123,10 +123,11 @@ class Worker:
         """Becomes the worker that `spawned` (of zygote_serve) describes, up to HELLO."""
         faulthandler.enable(file=spawned["crash_fd"], all_threads=True)
         hygiene.apply_environment(spawned["environ"])
-        environment.use_layer()
         hygiene.reseed()
         sys.argv = [""]
         wire.hold()
+        _ringfence.confine()
+        environment.use_layer()
         self._configure(config.Startup(spawned["argv"]))
         self._hello(spawned["generation"])
         wire.release()
