@@ -298,39 +298,55 @@ int rf_cgroup_make_own(const struct rf_cgroup_limits *limits, struct rf_cgroup *
     return rf_cgroup_make(place, limits, name, ret);
 }
 
+static void close_counter(struct rf_cgroup_counter *counter)
+{
+    if (counter->fd > 0)
+        close(counter->fd);
+}
+
 void rf_cgroup_deinit(struct rf_cgroup *cgroup)
 {
     for (size_t i = 0; i < cgroup->n; i++)
         free(cgroup->folders[i]);
+    close_counter(&cgroup->oom_kills);
+    close_counter(&cgroup->refused_forks);
     *cgroup = (struct rf_cgroup){0};
 }
 
-/* The counter of this name, if it can be read. */
-static bool read_counter(const char *folder, const char *file, const char *name, uint64_t *ret)
+/* The number after this name at the beginning of a line; false: there is none. */
+static bool find_number(const char *text, const char *name, uint64_t *ret)
 {
-    char text[4096];
     size_t n = strlen(name);
-    if (!folder || read_file(folder, file, text, sizeof(text)) < 0)
-        return false;
-    const char *at = text;
-    while (at && (strncmp(at, name, n) || at[n] != ' '))
-        at = (at = strchr(at, '\n')) ? at + 1 : NULL;
-    if (at)
-        *ret = strtoull(at + n, NULL, 10);
-    return at;
+    while (text && (strncmp(text, name, n) || text[n] != ' '))
+        text = (text = strchr(text, '\n')) ? text + 1 : NULL;
+    if (text)
+        *ret = strtoull(text + n, NULL, 10);
+    return text;
 }
 
 /* Has the counter of this name gone up? */
-static bool has_risen(const char *folder, const char *file, const char *name, uint64_t *seen)
+static bool has_risen(const char *folder, const char *file, const char *name,
+                      struct rf_cgroup_counter *counter)
 {
-    uint64_t before = *seen;
-    return read_counter(folder, file, name, seen) && *seen > before;
+    char text[4096];
+    uint64_t before = counter->seen;
+    if (!folder)
+        return false;
+    if (!counter->fd) {
+        snprintf(text, sizeof(text), "%s/%s", folder, file);
+        counter->fd = rf_move_high(open(text, O_RDONLY | O_CLOEXEC));
+    }
+    ssize_t n = counter->fd < 0 ? -1 : pread(counter->fd, text, sizeof(text) - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    return find_number(text, name, &counter->seen) && counter->seen > before;
 }
 
 uint64_t rf_cgroup_shared(const struct rf_cgroup *cgroup)
 {
     uint64_t bytes = 0;
-    read_counter(cgroup->memory, "memory.stat", "shmem", &bytes);
+    char text[4096];
+    if (cgroup->memory && read_file(cgroup->memory, "memory.stat", text, sizeof(text)) > 0)
+        find_number(text, "shmem", &bytes);
     return bytes;
 }
 

@@ -24,6 +24,12 @@ struct rf_cgroup_limits {
     int64_t cpu;       /* thousandths of a processor */
 };
 
+/* Read after each cell, so its file stays open. */
+struct rf_cgroup_counter {
+    uint64_t seen;
+    int fd; /* owned; 0: not opened yet */
+};
+
 struct rf_cgroup {
     char *folders[RF_CGROUP_KINDS]; /* owned; distinct, n of them */
     size_t n;
@@ -32,7 +38,7 @@ struct rf_cgroup {
     const char *memory;     /* the folder of the memory controller; NULL: none */
     bool memory_v2;
     const char *pids;       /* likewise of the pids controller */
-    uint64_t oom_kills, refused_forks; /* as last seen */
+    struct rf_cgroup_counter oom_kills, refused_forks;
     char why[160];          /* why something that is wanted does not hold */
 };
 
