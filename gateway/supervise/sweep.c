@@ -55,8 +55,10 @@ bool rf_sweep_is_left_over(const char *name)
     unsigned long long space, start;
     unsigned number;
     int pid, end = 0;
+    static bool sees; /* /proc is mounted */
+    sees = sees || start_time(getpid());
     return sscanf(name, "ringfence-%llx.%d.%llu.%u%n", &space, &pid, &start, &number, &end) == 4 &&
-           !name[end] && space == pid_namespace() && start_time(getpid()) && start_time(pid) != start;
+           !name[end] && space == pid_namespace() && sees && start_time(pid) != start;
 }
 
 static bool write_to(const char *folder, const char *file, const char *text, int *ret_errno)

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,15 @@ static void with_parents(char **folders, void (*act)(const char *parent))
 static void sweep(const char *parent)
 {
     rf_sweep_parent(parent, LEFT_OVER_MS);
+}
+
+/* Looks at every kernel there is, so it gives way to those that are starting. */
+static void sweep_beside(char **folders)
+{
+    struct sched_param none = {0};
+    sched_setscheduler(0, SCHED_IDLE, &none);
+    with_parents(folders, sweep);
+    sched_setscheduler(0, SCHED_OTHER, &none);
 }
 
 static int attach(char **folders, pid_t pid)
@@ -89,7 +99,7 @@ static void serve(int gateway, char **folders)
         order.result = attach(folders, order.pid);
         while (send(gateway, &order, sizeof(order), MSG_NOSIGNAL) < 0 && errno == EINTR)
             ;
-        with_parents(folders, sweep); /* now that nobody waits */
+        sweep_beside(folders); /* now that nobody waits */
     }
 }
 
