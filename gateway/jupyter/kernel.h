@@ -111,6 +111,9 @@ void rf_kernel_interrupt(struct rf_kernel *kernel);
 /* True while a request is with the worker. */
 bool rf_kernel_is_busy(const struct rf_kernel *kernel);
 
+/* execution_count of the newest cell. */
+uint64_t rf_kernel_count(const struct rf_kernel *kernel);
+
 /* When rf_kernel_on_time() wants to be called (monotonic us), INT64_MAX: never.
  * It may call ops->shutdown as its last act. */
 int64_t rf_kernel_deadline(const struct rf_kernel *kernel);

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "common/cleanup.h"
+#include "common/json.h"
 #include "common/log.h"
-#include "gateway/supervise/checkpoint.h"
+#include "gateway/supervise/checkpoints.h"
 #include "gateway/supervise/keeper.h"
 #include "gateway/supervise/link.h"
 #include "gateway/supervise/policy.h"
@@ -57,7 +59,8 @@ struct rf_supervisor {
     struct rf_spawning *spawning;
     struct rf_keeper *keeper;
     struct rf_link *link;
-    struct rf_checkpoint *checkpoint, *making;
+    struct rf_checkpoints checkpoints;
+    struct rf_checkpoint *making;
     bool making_gone; /* that process ended already; the worker's word of it is to come */
     bool adopted;     /* the keeper knows the current worker */
     struct rf_policy policy;
@@ -148,12 +151,34 @@ static void became_ready(struct rf_supervisor *s)
     report_death(s, resumed);
 }
 
+static int64_t epoch_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void keep_checkpoint(struct rf_supervisor *s, struct rf_checkpoint *made, int class,
+                            struct rf_bytes reason)
+{
+    struct rf_checkpoint_note note = {.class = (enum rf_checkpoint_class)class,
+                                      .execution_count = rf_kernel_count(s->kernel),
+                                      .taken_us = epoch_us()};
+    RF_AUTO(rf_buf_deinit) struct rf_buf clean = {0};
+    rf_utf8_clean(reason, false, &clean);
+    snprintf(note.reason, sizeof(note.reason), "%.*s", (int)clean.len, (const char *)clean.data);
+    const struct rf_checkpoint_entry *entry = rf_checkpoints_add(&s->checkpoints, made, &note);
+    if (entry)
+        rf_checkpoints_keep_automatic(&s->checkpoints, entry->number);
+}
+
 static void on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame)
 {
     uint64_t pid, cost;
+    int class = frame->n_parts == 4 ? rf_checkpoint_class_of(frame->parts[2]) : -1;
     if (!s->making || frame->request_id != rf_checkpoint_id(s->making) || frame->n_parts != 4 ||
         !rf_bytes_u64(frame->parts[0], &pid) || !rf_bytes_u64(frame->parts[1], &cost) ||
-        pid > INT32_MAX) {
+        pid > INT32_MAX || (pid && class < 0)) {
         kill_worker(s, "it broke the worker protocol (checkpoint)");
         return;
     }
@@ -169,8 +194,7 @@ static void on_checkpointed(struct rf_supervisor *s, const struct rf_frame *fram
         return;
     }
     rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, rf_checkpoint_id(made), (int)pid, 0);
-    rf_checkpoint_close(s->checkpoint);
-    s->checkpoint = made;
+    keep_checkpoint(s, made, class, frame->parts[3]);
     rf_kernel_on_checkpoint(s->kernel);
 }
 
@@ -249,9 +273,8 @@ static const struct rf_link_events link_events = {on_frame, on_pipe, on_broken};
 
 static void close_checkpoints(struct rf_supervisor *s)
 {
-    rf_checkpoint_close(s->checkpoint);
-    rf_checkpoint_close(s->making);
-    s->checkpoint = s->making = NULL;
+    rf_checkpoints_clear(&s->checkpoints);
+    rf_checkpoint_close(rf_steal(&s->making));
 }
 
 static void give_up_resume(struct rf_supervisor *s)
@@ -275,12 +298,12 @@ static void on_resumed(void *ctx, struct rf_checkpoint *checkpoint, uint64_t gen
 static void on_checkpoint_gone(void *ctx, struct rf_checkpoint *checkpoint)
 {
     struct rf_supervisor *s = ctx;
-    if (checkpoint == s->checkpoint)
-        s->checkpoint = NULL;
-    if (checkpoint == s->making) /* the worker does not know, and will tell of it */
+    struct rf_checkpoint_entry *entry =
+        rf_checkpoints_by_id(&s->checkpoints, rf_checkpoint_id(checkpoint));
+    if (entry)
+        rf_checkpoints_drop(&s->checkpoints, entry->number);
+    else if (checkpoint == s->making) /* the worker does not know, and will tell of it */
         s->making_gone = true;
-    else
-        rf_checkpoint_close(checkpoint);
 }
 
 static const struct rf_checkpoint_events checkpoint_events = {on_resumed, on_checkpoint_gone};
@@ -301,12 +324,13 @@ static void take_checkpoint(struct rf_supervisor *s, bool idle)
 static bool resume(struct rf_supervisor *s)
 {
     int far[RF_FD_COUNT];
-    if (!s->checkpoint || !s->keeper || s->starts >= RF_STARTS_MAX - 1)
+    struct rf_checkpoint_entry *from = rf_checkpoints_newest(&s->checkpoints);
+    if (!from || !s->keeper || s->starts >= RF_STARTS_MAX - 1)
         return false; /* the last: what the checkpoint holds kills every worker */
     s->link = rf_link_new(s->loop, s->next_id++, far, &link_events, s);
     if (!s->link)
         return false;
-    int r = rf_checkpoint_resume(s->checkpoint, rf_link_generation(s->link), far);
+    int r = rf_checkpoint_resume(from->process, rf_link_generation(s->link), far);
     for (int i = 0; i < RF_FD_COUNT; i++)
         rf_closep(&far[i]);
     if (r)
@@ -412,8 +436,10 @@ static void on_died(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
             end_sandbox(s);
         else if (s->state != STOPPING)
             worker_died(s, msg->value, why_died(s, msg->value));
-    } else if (s->checkpoint && msg->id == rf_checkpoint_id(s->checkpoint)) {
-        on_checkpoint_gone(s, s->checkpoint);
+    } else {
+        struct rf_checkpoint_entry *gone = rf_checkpoints_by_id(&s->checkpoints, msg->id);
+        if (gone)
+            rf_checkpoints_drop(&s->checkpoints, gone->number);
     }
 }
 
@@ -486,8 +512,7 @@ static void worker_died(struct rf_supervisor *s, int wait_status, const char *re
     s->broken[0] = '\0';
     rf_link_close(s->link);
     s->link = NULL;
-    rf_checkpoint_close(s->making);
-    s->making = NULL;
+    rf_checkpoint_close(rf_steal(&s->making));
     rf_policy_reset(&s->policy);
     if (was == RESUMING) {
         give_up_resume(s);
