@@ -19,7 +19,6 @@ struct rf_comms {
     struct rf_comm *items; /* owned; in the order in which they were opened */
     size_t n, cap;
     uint64_t opened; /* so far; a mark is a value of it */
-    uint64_t saved;  /* the mark of the newest checkpoint */
 };
 
 void rf_comms_deinit(struct rf_comms *comms);

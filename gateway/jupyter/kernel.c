@@ -629,11 +629,6 @@ bool rf_kernel_is_busy(const struct rf_kernel *kernel)
     return kernel->running != NULL;
 }
 
-uint64_t rf_kernel_count(const struct rf_kernel *kernel)
-{
-    return kernel->count;
-}
-
 int64_t rf_kernel_deadline(const struct rf_kernel *kernel)
 {
     int64_t text = rf_streams_deadline(&kernel->streams);

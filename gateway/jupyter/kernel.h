@@ -81,14 +81,29 @@ int rf_kernel_on_worker(struct rf_kernel *kernel, const struct rf_frame *frame, 
  * cell or a comm message. */
 void rf_kernel_on_pipe(struct rf_kernel *kernel, int fd, struct rf_bytes bytes, int64_t now_us);
 
-/* A checkpoint holds the state after the newest answered request. */
-void rf_kernel_on_checkpoint(struct rf_kernel *kernel);
+/* A state of the worker, as the kernel knows it again.  All 0: a fresh worker's. */
+struct rf_kernel_mark {
+    uint64_t cell;            /* the newest cell that it holds */
+    uint64_t cells, numbered; /* how many it holds; those of them with an execution_count */
+    uint64_t count;           /* execution_count of the newest */
+    uint64_t comms;           /* opened so far */
+};
+
+/* A checkpoint was made: of the state after the newest answered request or, with
+ * `in_cell`, after the cell that runs. */
+struct rf_kernel_mark rf_kernel_on_checkpoint(struct rf_kernel *kernel, bool in_cell);
+
+/* How many numbered cells going back to `mark` would undo; -1: the state does not
+ * come of it. */
+int64_t rf_kernel_undone(const struct rf_kernel *kernel, const struct rf_kernel_mark *mark);
 
 struct rf_death {
     int wait_status;            /* of waitpid(); -1: unknown (protocol broken, keeper gone) */
     const char *reason;         /* words for wait_status -1; borrowed */
     struct rf_bytes traceback;  /* faulthandler's text, may be empty */
     bool resumed;               /* a checkpoint goes on; else a fresh worker starts */
+    struct rf_kernel_mark mark; /* resumed: which state */
+    const char *not_carried;    /* resumed: what the checkpoint could not hold; may be NULL */
 };
 
 /* The worker is dead and all that it sent was passed on.  Answers the running
@@ -110,9 +125,6 @@ void rf_kernel_interrupt(struct rf_kernel *kernel);
 
 /* True while a request is with the worker. */
 bool rf_kernel_is_busy(const struct rf_kernel *kernel);
-
-/* execution_count of the newest cell. */
-uint64_t rf_kernel_count(const struct rf_kernel *kernel);
 
 /* When rf_kernel_on_time() wants to be called (monotonic us), INT64_MAX: never.
  * It may call ops->shutdown as its last act. */

@@ -161,7 +161,8 @@ static void note_answered(struct rf_kernel *kernel, const struct rf_request *req
 {
     if (!request->type->is_cell)
         return;
-    rf_losses_answered(&kernel->losses, &request->cell);
+    if (!request->in_state)
+        rf_losses_answered(&kernel->losses, &request->cell);
     if (request->cell.store_history) /* best effort: without memory the cell has no output */
         rf_history_output(kernel->history, request->cell.count, source, output);
 }
@@ -267,16 +268,30 @@ int rf_kernel_on_worker(struct rf_kernel *kernel, const struct rf_frame *frame, 
     return -EPROTO;
 }
 
-void rf_kernel_on_checkpoint(struct rf_kernel *kernel)
+struct rf_kernel_mark rf_kernel_on_checkpoint(struct rf_kernel *kernel, bool in_cell)
 {
-    rf_losses_saved(&kernel->losses);
-    kernel->comms.saved = kernel->running ? kernel->running->comms_mark : kernel->comms.opened;
+    struct rf_request *running = kernel->running;
+    if (in_cell && running && running->type->is_cell && !running->in_state) {
+        running->in_state = true;
+        rf_losses_answered(&kernel->losses, &running->cell);
+    }
+    struct rf_losses *losses = &kernel->losses;
+    losses->at.count = kernel->count;
+    if (running && running->type->is_cell && !in_cell && running->cell.store_history)
+        losses->at.count--;
+    losses->at.comms = running && !in_cell ? running->comms_mark : kernel->comms.opened;
+    rf_losses_saved(losses);
+    return losses->at;
+}
+
+int64_t rf_kernel_undone(const struct rf_kernel *kernel, const struct rf_kernel_mark *mark)
+{
+    return rf_losses_undone(&kernel->losses, mark);
 }
 
 /* Closes, for the clients, the comms that the new worker does not have. */
-static void close_lost_comms(struct rf_kernel *kernel, bool resumed, struct rf_bytes parent)
+static void close_lost_comms(struct rf_kernel *kernel, uint64_t mark, struct rf_bytes parent)
 {
-    uint64_t mark = resumed ? kernel->comms.saved : 0;
     struct rf_buf id = {0}, content = {0}, topic = {0};
     while (id.len = content.len = topic.len = 0, rf_comms_take(&kernel->comms, mark, &id)) {
         rf_buf_add_str(&topic, "comm-");
@@ -317,7 +332,7 @@ static void tell_death(struct rf_kernel *kernel, const struct rf_death *death,
         request ? request->header : rf_parents_header(&kernel->parents, newest);
     struct rf_report report;
     rf_losses_report(&kernel->losses, death, request, &report);
-    close_lost_comms(kernel, death->resumed, parent);
+    close_lost_comms(kernel, death->resumed ? death->mark.comms : 0, parent);
     if (!request || !request->type->is_cell) /* no cell's error shows it */
         rf_kernel_send_stream(kernel, RF_STDERR, newest, rf_buf_bytes(&report.lines));
     if (request)
@@ -333,7 +348,7 @@ void rf_kernel_on_dead(struct rf_kernel *kernel, const struct rf_death *death, i
         return;
     struct rf_request *request = rf_steal(&kernel->running);
     tell_death(kernel, death, request);
-    rf_losses_rolled_back(&kernel->losses, death->resumed);
+    rf_losses_go_back(&kernel->losses, death->resumed ? &death->mark : NULL, request);
     if (request && aborts_others(request))
         rf_kernel_abort_cells(kernel);
     rf_request_free(request);

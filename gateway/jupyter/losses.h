@@ -1,7 +1,10 @@
-/* What a worker's death costs: the cells at risk, and the words for it.
+/* What the state of a kernel holds, and what going back costs: the cells in
+ * between, and the words for it.
  *
- * A cell is at risk from its answer until a checkpoint is made after it.  The
- * list is bounded: beyond RF_CELLS_AT_RISK_MAX cells are only counted.
+ * Each answered cell comes after the one that the state held before: a tree,
+ * since a rollback goes on from an older state.  A mark is a place in it; the
+ * cells between two marks are found by their parents.  The newest
+ * RF_CELLS_AT_RISK_MAX cells are known, older ones only counted.
  */
 #ifndef RINGFENCE_GATEWAY_JUPYTER_LOSSES_H
 #define RINGFENCE_GATEWAY_JUPYTER_LOSSES_H
@@ -14,20 +17,28 @@
 struct rf_lost_cell;
 
 struct rf_losses {
-    struct rf_lost_cell *cells; /* owned; oldest first */
-    size_t n, cap;
-    uint64_t more;  /* at risk, not in the list */
-    uint64_t saved; /* answered by this state of the worker before its newest checkpoint */
+    struct rf_lost_cell *cells; /* owned; a ring, by their numbers here; NULL: none yet */
+    uint64_t last;              /* the newest cell's number */
+    struct rf_kernel_mark at;   /* the state of the worker */
+    struct rf_kernel_mark saved; /* of the newest checkpoint */
+    uint64_t *undone;            /* owned; execution_counts of what was undone last, oldest first */
+    size_t n_undone;
 };
 
 void rf_losses_deinit(struct rf_losses *losses);
 
-/* A cell was answered. */
+/* A cell was answered: the state holds it. */
 void rf_losses_answered(struct rf_losses *losses, const struct rf_cell *cell);
 /* A checkpoint holds what the answered cells did. */
 void rf_losses_saved(struct rf_losses *losses);
-/* The worker's state is that of the checkpoint (`resumed`) or new. */
-void rf_losses_rolled_back(struct rf_losses *losses, bool resumed);
+/* The worker's state is that of the mark now; NULL: that of a fresh worker.  `running`:
+ * the cell that went with it, or NULL. */
+void rf_losses_go_back(struct rf_losses *losses, const struct rf_kernel_mark *to,
+                       const struct rf_request *running);
+
+/* How many numbered cells going back to `mark` would undo; -1: the state does not
+ * come of it. */
+int64_t rf_losses_undone(const struct rf_losses *losses, const struct rf_kernel_mark *mark);
 
 /* The words for a death.  `running`: the request that it hit, or NULL. */
 struct rf_report {
@@ -38,5 +49,9 @@ struct rf_report {
 void rf_losses_report(const struct rf_losses *losses, const struct rf_death *death,
                       const struct rf_request *running, struct rf_report *ret);
 void rf_report_deinit(struct rf_report *report);
+
+/* The words for a rollback to `mark`: what is undone, what stays. */
+void rf_losses_rollback(const struct rf_losses *losses, const struct rf_kernel_mark *mark,
+                        struct rf_buf *to);
 
 #endif

@@ -49,6 +49,7 @@ struct rf_request {
     int64_t started_us;
     uint64_t comms_mark; /* comms opened after this are its own or later */
     bool asking;         /* an input_request waits for its input_reply */
+    bool in_state;       /* a checkpoint holds it, or it changes nothing: no loss when it ends */
     struct rf_cell cell;
 };
 

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#include "common/error.h"
+#include "gateway/jupyter/kernel.h"
 #include "gateway/supervise/checkpoint.h"
 
 #define RF_CHECKPOINTS_ORDERED_MAX 8u /* that the user ordered */
@@ -29,7 +29,7 @@ struct rf_checkpoint_note {
     bool ordered;                          /* by the user; else automatic */
     enum rf_checkpoint_class class;
     char reason[RF_CHECKPOINT_REASON_MAX]; /* of the class; UTF-8 */
-    uint64_t execution_count;              /* of the newest cell that it holds */
+    struct rf_kernel_mark mark;
     int64_t taken_us;                      /* since the epoch */
 };
 

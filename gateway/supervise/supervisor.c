@@ -162,7 +162,7 @@ static void keep_checkpoint(struct rf_supervisor *s, struct rf_checkpoint *made,
                             struct rf_bytes reason)
 {
     struct rf_checkpoint_note note = {.class = (enum rf_checkpoint_class)class,
-                                      .execution_count = rf_kernel_count(s->kernel),
+                                      .mark = rf_kernel_on_checkpoint(s->kernel, false),
                                       .taken_us = epoch_us()};
     RF_AUTO(rf_buf_deinit) struct rf_buf clean = {0};
     rf_utf8_clean(reason, false, &clean);
@@ -195,7 +195,6 @@ static void on_checkpointed(struct rf_supervisor *s, const struct rf_frame *fram
     }
     rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, rf_checkpoint_id(made), (int)pid, 0);
     keep_checkpoint(s, made, class, frame->parts[3]);
-    rf_kernel_on_checkpoint(s->kernel);
 }
 
 /* HELLO comes first, once and with the link's generation; only text may precede it. */

@@ -223,8 +223,13 @@ void rig_pipe(struct rig *rig, int fd, const char *bytes)
     rf_kernel_on_pipe(rig->kernel, fd, rf_bytes_str(bytes), rig->now);
 }
 
+void rig_checkpoint(struct rig *rig)
+{
+    rig->mark = rf_kernel_on_checkpoint(rig->kernel, false);
+}
+
 void rig_die(struct rig *rig, int wait_status, bool resumed)
 {
-    struct rf_death death = {.wait_status = wait_status, .resumed = resumed};
+    struct rf_death death = {.wait_status = wait_status, .resumed = resumed, .mark = rig->mark};
     rf_kernel_on_dead(rig->kernel, &death, rig->now);
 }

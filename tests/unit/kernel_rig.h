@@ -21,6 +21,7 @@ struct rig {
     struct rf_kernel *kernel;
     struct rf_buf log;
     int64_t now;
+    struct rf_kernel_mark mark; /* of the newest checkpoint */
     bool with_topics;   /* iopub lines start with [topic] */
     bool with_metadata; /* lines end with metadata and the number of buffers */
 };
@@ -51,6 +52,7 @@ int rig_publish(struct rig *rig, uint64_t id, const char *type, const char *cont
 int rig_stream(struct rig *rig, uint64_t id, const char *name, const char *text);
 void rig_pipe(struct rig *rig, int fd, const char *bytes);
 
+void rig_checkpoint(struct rig *rig);
 #define RIG_SIGSEGV 11 /* wait status */
 void rig_die(struct rig *rig, int wait_status, bool resumed);
 

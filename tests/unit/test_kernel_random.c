@@ -56,6 +56,7 @@ struct model {
     int last_run; /* the worker gets them in order */
     uint64_t last_id, count;
     int64_t now;
+    struct rf_kernel_mark mark; /* of the newest checkpoint */
     bool ready, ended, failed;
     bool shows_busy; /* the last status, whoever's */
     int shutdowns;
@@ -473,6 +474,7 @@ static void act_die(struct model *m)
         .reason = one_in(m, 2) ? "some reason" : NULL,
         .traceback = one_in(m, 2) ? RF_BYTES("Fatal\n\n  x\xff\n") : RF_BYTES(""),
         .resumed = one_in(m, 2),
+        .mark = m->mark,
     };
     if (m->running >= 0 && aborts_others(&m->asked[m->running]))
         expect_aborts(m);
@@ -516,7 +518,7 @@ static void act_time(struct model *m)
 
 static void act_checkpoint(struct model *m)
 {
-    rf_kernel_on_checkpoint(m->kernel);
+    m->mark = rf_kernel_on_checkpoint(m->kernel, one_in(m, 2));
 }
 
 static void act_interrupt(struct model *m)
