@@ -120,7 +120,8 @@ static int fence(void)
 
 static bool is_seen(uint8_t type)
 {
-    return type == RF_MSG_PUBLISH || type == RF_MSG_REPLY || type == RF_MSG_INPUT_REQUEST;
+    return type == RF_MSG_PUBLISH || type == RF_MSG_REPLY || type == RF_MSG_INPUT_REQUEST ||
+           type == RF_MSG_ORDER;
 }
 
 int rf_worker_send(uint8_t type, uint64_t request_id, const struct rf_bytes *parts, size_t n_parts)
@@ -201,9 +202,11 @@ int rf_worker_take_fd(void)
 
 static void keep_one_fd(const struct rf_frame *frame)
 {
+    if (!frame->n_fds)
+        return;
     if (passed_fd >= 0)
         close(passed_fd);
-    passed_fd = frame->n_fds ? frame->fds[0] : -1;
+    passed_fd = frame->fds[0];
     for (size_t i = 1; i < frame->n_fds; i++)
         close(frame->fds[i]);
 }
@@ -295,19 +298,15 @@ static int64_t be_checkpoint(int control)
     }
 }
 
-static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, unsigned tasks)
+static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, const char *reason)
 {
     char pid_text[16], cost_text[24];
     int pid_len = snprintf(pid_text, sizeof(pid_text), "%d", pid > 0 ? pid : 0);
     int cost_len = snprintf(cost_text, sizeof(cost_text), "%lld", (long long)cost_us);
-    const char *class = pid <= 0 ? "none" : tasks > 1 ? "crash-only" : "full";
-    const char *reason = pid <= 0    ? strerror(-pid)
-                         : tasks > 1 ? "other threads run; a checkpoint holds only the main one"
-                                     : "";
     struct rf_bytes parts[4] = {{(uint8_t *)pid_text, (size_t)pid_len},
                                 {(uint8_t *)cost_text, (size_t)cost_len},
-                                rf_bytes_str(class),
-                                rf_bytes_str(reason)};
+                                rf_bytes_str(pid <= 0 ? "none" : *reason ? "crash-only" : "full"),
+                                rf_bytes_str(pid <= 0 ? strerror(-pid) : reason)};
     rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
 }
 
@@ -358,7 +357,16 @@ static bool await_own_session(pid_t checkpoint)
     return its > 0;
 }
 
-int64_t rf_worker_checkpoint(uint64_t id, int control)
+/* A library that can be forked ends its threads before the fork, and makes new ones after
+ * it; so those that are there right after it, it does not know of. */
+static const char *check_threads(const char *reason, unsigned spared)
+{
+    return *reason || rf_count_tasks() <= 1 + spared
+               ? reason
+               : "threads of native code run, and a fork holds only the main one";
+}
+
+int64_t rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned spared)
 {
     if (!rf_generation())
         return -ECHILD;
@@ -375,6 +383,7 @@ int64_t rf_worker_checkpoint(uint64_t id, int control)
         close(control);
     if (pid > 0 && !await_own_session(pid))
         pid = -ETIMEDOUT;
-    tell_checkpoint(id, pid, microseconds(CLOCK_THREAD_CPUTIME_ID) - began + copying, tasks);
+    int64_t cost_us = microseconds(CLOCK_THREAD_CPUTIME_ID) - began + copying;
+    tell_checkpoint(id, pid, cost_us, check_threads(reason, spared));
     return pid < 0 ? pid : 0;
 }

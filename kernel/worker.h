@@ -38,14 +38,16 @@ int rf_worker_stream(int fd, uint64_t request_id, struct rf_bytes text);
  * timeout_ms < 0: for ever.  The frame is borrowed until the next call. */
 int rf_worker_recv(int timeout_ms, struct rf_frame *ret);
 
-/* The descriptor that came with the newest message, or -1; the caller's. */
+/* The newest descriptor that came with a message, or -1; the caller's. */
 int rf_worker_take_fd(void);
 
 /* Makes a checkpoint of this process that listens on `control` (taken over; -1
- * when user code left no number for it: none is made).
+ * when user code left no number for it: none is made).  `reason`: why it is
+ * crash-only; "": it is not.  `spared`: so many threads beside the main one can
+ * be left out; more make it crash-only.
  * Returns 0 in the worker, which has told the gateway; the new generation in
  * a process resumed from the checkpoint, whose descriptors are in place;
  * -errno when none was made (the gateway was told that, too). */
-int64_t rf_worker_checkpoint(uint64_t id, int control);
+int64_t rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned spared);
 
 #endif

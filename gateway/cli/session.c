@@ -170,8 +170,21 @@ static const char *on_notice(void *ctx)
     return rf_supervisor_notice(s->supervisor);
 }
 
-static const struct rf_kernel_ops kernel_ops = {on_send, on_worker, on_interrupt, on_shutdown,
-                                                on_rested, on_flush, on_kill, on_notice};
+static void on_order(void *ctx, enum rf_order order, struct rf_bytes name, bool in_cell)
+{
+    struct session *s = ctx;
+    rf_supervisor_order(s->supervisor, order, name, in_cell);
+}
+
+static void on_checkpoints(void *ctx, struct rf_buf *to)
+{
+    struct session *s = ctx;
+    rf_supervisor_list_checkpoints(s->supervisor, to);
+}
+
+static const struct rf_kernel_ops kernel_ops = {on_send,  on_worker, on_interrupt, on_shutdown,
+                                                on_rested, on_flush, on_kill,      on_notice,
+                                                on_order, on_checkpoints};
 
 /* --- incoming --- */
 

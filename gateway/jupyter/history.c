@@ -115,6 +115,14 @@ struct rf_history *rf_history_free(struct rf_history *history)
     return NULL;
 }
 
+struct rf_bytes rf_history_source(const struct rf_history *history, uint64_t count)
+{
+    for (size_t at = history->n; at--;)
+        if (cell_at(history, at)->count == count)
+            return bytes_of(&cell_at(history, at)->raw);
+    return (struct rf_bytes){0};
+}
+
 /* Recording. */
 
 /* What a worker tells is left out when it is so long that it would push out

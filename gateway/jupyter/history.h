@@ -21,6 +21,10 @@ int rf_history_input(struct rf_history *history, uint64_t count, struct rf_bytes
 int rf_history_output(struct rf_history *history, uint64_t count, struct rf_bytes source,
                       struct rf_bytes output);
 
+/* The source of that cell, UTF-8; empty: not known (any more).  Valid until
+ * the next call that is not const. */
+struct rf_bytes rf_history_source(const struct rf_history *history, uint64_t count);
+
 /* Appends the content of the history_reply for the content of a
  * history_request; a malformed request gives an error reply.  0 or -ENOMEM. */
 int rf_history_reply(const struct rf_history *history, struct rf_bytes request, struct rf_buf *to);

@@ -31,20 +31,24 @@ static void answer_shutdown(struct rf_kernel *kernel, const struct rf_request *r
 #define ON_CONTROL (1u << RF_CONTROL)
 
 static const struct rf_request_type request_types[] = {
-    /* name, reply, channels, is_cell, owns_output, on_comm, answer */
-    {"execute_request", "execute_reply", ON_BOTH, true, true, NULL, NULL},
-    {"complete_request", "complete_reply", ON_BOTH, false, false, NULL, NULL},
-    {"inspect_request", "inspect_reply", ON_BOTH, false, false, NULL, NULL},
-    {"is_complete_request", "is_complete_reply", ON_BOTH, false, false, NULL, NULL},
-    {"comm_info_request", "comm_info_reply", ON_BOTH, false, false, NULL, NULL},
-    {"comm_open", NULL, ON_BOTH, false, true, rf_comms_open, NULL},
-    {"comm_msg", NULL, ON_BOTH, false, true, NULL, NULL},
-    {"comm_close", NULL, ON_BOTH, false, true, rf_comms_close, NULL},
-    {"kernel_info_request", "kernel_info_reply", ON_BOTH, false, false, NULL, answer_kernel_info},
-    {"history_request", "history_reply", ON_BOTH, false, false, NULL, answer_history},
-    {"connect_request", "connect_reply", ON_BOTH, false, false, NULL, answer_connect},
-    {"interrupt_request", "interrupt_reply", ON_CONTROL, false, false, NULL, answer_interrupt},
-    {"shutdown_request", "shutdown_reply", ON_BOTH, false, false, NULL, answer_shutdown},
+    /* name, reply, channels, is_cell, owns_output, on_comm, answer, turn */
+    {"execute_request", "execute_reply", ON_BOTH, true, true, NULL, NULL, NULL},
+    {"complete_request", "complete_reply", ON_BOTH, false, false, NULL, NULL, NULL},
+    {"inspect_request", "inspect_reply", ON_BOTH, false, false, NULL, NULL, NULL},
+    {"is_complete_request", "is_complete_reply", ON_BOTH, false, false, NULL, NULL, NULL},
+    {"comm_info_request", "comm_info_reply", ON_BOTH, false, false, NULL, NULL, NULL},
+    {"comm_open", NULL, ON_BOTH, false, true, rf_comms_open, NULL, NULL},
+    {"comm_msg", NULL, ON_BOTH, false, true, NULL, NULL, NULL},
+    {"comm_close", NULL, ON_BOTH, false, true, rf_comms_close, NULL, NULL},
+    {"kernel_info_request", "kernel_info_reply", ON_BOTH, false, false, NULL, answer_kernel_info, NULL},
+    {"history_request", "history_reply", ON_BOTH, false, false, NULL, answer_history, NULL},
+    {"connect_request", "connect_reply", ON_BOTH, false, false, NULL, answer_connect, NULL},
+    {"interrupt_request", "interrupt_reply", ON_CONTROL, false, false, NULL, answer_interrupt, NULL},
+    {"shutdown_request", "shutdown_reply", ON_BOTH, false, false, NULL, answer_shutdown, NULL},
+    {"ringfence_checkpoint_request", "ringfence_checkpoint_reply", ON_BOTH, false, true, NULL, NULL,
+     rf_kernel_take_order},
+    {"ringfence_checkpoints_request", "ringfence_checkpoints_reply", ON_BOTH, false, false, NULL,
+     rf_kernel_answer_checkpoints, NULL},
 };
 
 #define N_REQUEST_TYPES (sizeof(request_types) / sizeof(*request_types))
@@ -227,8 +231,8 @@ void rf_kernel_send_error(struct rf_kernel *kernel, const struct rf_request *req
 
 /* ---- answers to requests that never reach the worker ---- */
 
-static void answer_with(struct rf_kernel *kernel, const struct rf_request *request,
-                        struct rf_bytes content)
+void rf_kernel_answer_with(struct rf_kernel *kernel, const struct rf_request *request,
+                           struct rf_bytes content)
 {
     publish_busy(kernel, request);
     reply(kernel, request, content);
@@ -263,7 +267,7 @@ static void answer_aborted(struct rf_kernel *kernel, const struct rf_request *re
 {
     struct rf_buf content = {0};
     rf_reply_aborted(&content, kernel->count);
-    answer_with(kernel, request, rf_reply_content(&content));
+    rf_kernel_answer_with(kernel, request, rf_reply_content(&content));
     rf_buf_deinit(&content);
 }
 
@@ -323,7 +327,7 @@ static void answer_kernel_info(struct rf_kernel *kernel, const struct rf_request
     }
     struct rf_buf content = {0};
     rf_reply_kernel_info(&content, rf_buf_bytes(&kernel->info), &kernel->options);
-    answer_with(kernel, request, rf_reply_content(&content));
+    rf_kernel_answer_with(kernel, request, rf_reply_content(&content));
     rf_buf_deinit(&content);
 }
 
@@ -332,7 +336,7 @@ static void answer_history(struct rf_kernel *kernel, const struct rf_request *re
     struct rf_buf content = {0};
     if (rf_history_reply(kernel->history, request->content, &content))
         content.failed = true;
-    answer_with(kernel, request, rf_reply_content(&content));
+    rf_kernel_answer_with(kernel, request, rf_reply_content(&content));
     rf_buf_deinit(&content);
 }
 
@@ -340,14 +344,14 @@ static void answer_connect(struct rf_kernel *kernel, const struct rf_request *re
 {
     struct rf_buf content = {0};
     rf_reply_connect(&content, &kernel->options);
-    answer_with(kernel, request, rf_reply_content(&content));
+    rf_kernel_answer_with(kernel, request, rf_reply_content(&content));
     rf_buf_deinit(&content);
 }
 
 static void answer_interrupt(struct rf_kernel *kernel, const struct rf_request *request)
 {
     rf_kernel_interrupt(kernel);
-    answer_with(kernel, request, RF_BYTES("{\"status\":\"ok\"}"));
+    rf_kernel_answer_with(kernel, request, RF_BYTES("{\"status\":\"ok\"}"));
 }
 
 static void answer_shutdown(struct rf_kernel *kernel, const struct rf_request *request)
@@ -471,19 +475,26 @@ static void run(struct rf_kernel *kernel, struct rf_request *request, int64_t no
     kernel->running = request;
     if (request->type->is_cell)
         count_cell(kernel, &request->cell);
-    send_to_worker(kernel, request); /* first: it wakes up while the rest is made */
+    if (!request->type->turn)
+        send_to_worker(kernel, request); /* first: it wakes up while the rest is made */
     publish_busy(kernel, request);
     if (request->type->is_cell) {
         rf_kernel_limits_begin(kernel, request);
         show_cell(kernel, request);
     }
     note_comm(kernel, request);
+    if (request->type->turn) /* last: it may have been answered after that */
+        request->type->turn(kernel, request);
 }
 
 void rf_kernel_dispatch(struct rf_kernel *kernel, int64_t now_us)
 {
+    if (kernel->dispatching) /* a turn that was over within the call */
+        return;
+    kernel->dispatching = true;
     while (kernel->ready && !kernel->running && kernel->queue.n)
         run(kernel, rf_request_queue_pop(&kernel->queue), now_us);
+    kernel->dispatching = false;
 }
 
 /* ---- messages ---- */
@@ -580,6 +591,7 @@ static void fail_all(struct rf_kernel *kernel)
 {
     rf_streams_finish(&kernel->streams);
     struct rf_request *running = rf_steal(&kernel->running);
+    kernel->ordering = NULL;
     if (running) {
         struct rf_bytes words =
             rf_bytes_str(why_over(kernel, "the kernel was shut down while this ran"));

@@ -19,6 +19,14 @@
 
 struct rf_kernel;
 
+/* What a user can order about checkpoints. */
+enum rf_order {
+    RF_ORDER_CHECKPOINT, /* make one of this name ("": without) */
+    RF_ORDER_ROLLBACK,   /* go back to it ("": the newest that was ordered) */
+    RF_ORDER_UNDO,       /* go back to before the last cell */
+    RF_ORDER_DROP,
+};
+
 /* A cell is at risk from its start until a checkpoint is made after it. */
 struct rf_kernel_ops {
     /* To a client.  Slices are borrowed for the call. */
@@ -44,6 +52,12 @@ struct rf_kernel_ops {
     /* Before a cell's reply: what is to be told of it on stderr (a limit that it
      * ran into), valid for the call, or NULL.  May be NULL. */
     const char *(*notice)(void *ctx);
+    /* An order, of the cell that runs or (not `in_cell`) while the worker rests;
+     * answered by rf_kernel_on_ordered() or rf_kernel_on_rolled_back(), maybe within
+     * the call.  `name` is borrowed for the call.  NULL: there are no checkpoints. */
+    void (*order)(void *ctx, enum rf_order order, struct rf_bytes name, bool in_cell);
+    /* Appends a JSON array of the checkpoints that there are. */
+    void (*checkpoints)(void *ctx, struct rf_buf *to);
 };
 
 struct rf_kernel_options {
@@ -96,6 +110,16 @@ struct rf_kernel_mark rf_kernel_on_checkpoint(struct rf_kernel *kernel, bool in_
 /* How many numbered cells going back to `mark` would undo; -1: the state does not
  * come of it. */
 int64_t rf_kernel_undone(const struct rf_kernel *kernel, const struct rf_kernel_mark *mark);
+
+/* What became of the order of the running request: `err`, and nothing changed, or
+ * the checkpoint that it was about, a JSON object.  A cell that ordered a checkpoint
+ * hears twice: that it will be made, and how it was made. */
+void rf_kernel_on_ordered(struct rf_kernel *kernel, const struct rf_error *err,
+                          struct rf_bytes checkpoint, int64_t now_us);
+/* The old worker is gone and a new one goes on from `mark`, its HELLO is next: answers
+ * the request that ordered it. */
+void rf_kernel_on_rolled_back(struct rf_kernel *kernel, const struct rf_kernel_mark *mark,
+                              struct rf_bytes checkpoint, int64_t now_us);
 
 struct rf_death {
     int wait_status;            /* of waitpid(); -1: unknown (protocol broken, keeper gone) */

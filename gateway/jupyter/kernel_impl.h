@@ -1,6 +1,7 @@
-/* What kernel.c (clients, queue, owner) and kernel_worker.c (worker) share.
+/* What kernel.c (clients, queue, owner), kernel_worker.c (worker) and the smaller
+ * kernel_*.c share.
  *
- * Private to these two files.  The object is in kernel.h.
+ * Private to these files.  The object is in kernel.h.
  */
 #ifndef RINGFENCE_GATEWAY_JUPYTER_KERNEL_IMPL_H
 #define RINGFENCE_GATEWAY_JUPYTER_KERNEL_IMPL_H
@@ -43,6 +44,8 @@ struct rf_kernel {
     struct rf_losses losses;
     struct rf_buf info; /* the newest HELLO's; empty before the first */
     struct rf_error failure;
+    const char *ordering; /* the operation that the owner is at, for the running request; or NULL */
+    bool dispatching;
     uint64_t last_id; /* of a request that went to a worker */
     uint64_t count;   /* execution_count of the newest stored cell */
     bool started;     /* "starting" was published */
@@ -62,6 +65,9 @@ void rf_kernel_send(struct rf_kernel *kernel, const struct rf_request *request,
 void rf_kernel_send_error(struct rf_kernel *kernel, const struct rf_request *request,
                           const struct rf_trouble *trouble);
 void rf_kernel_publish_idle(struct rf_kernel *kernel, const struct rf_request *request);
+/* Busy, a reply with this content, idle. */
+void rf_kernel_answer_with(struct rf_kernel *kernel, const struct rf_request *request,
+                           struct rf_bytes content);
 
 /* Answers all cells that wait as aborted. */
 void rf_kernel_abort_cells(struct rf_kernel *kernel);
@@ -74,6 +80,17 @@ void rf_kernel_dispatch(struct rf_kernel *kernel, int64_t now_us);
 bool rf_kernel_end(struct rf_kernel *kernel);
 
 rf_stream_fn rf_kernel_send_stream; /* ctx: the kernel */
+
+/* Closes, for the clients, the comms that were opened after `mark`. */
+void rf_kernel_close_comms(struct rf_kernel *kernel, uint64_t mark, struct rf_bytes parent);
+
+/* --- kernel_orders.c --- */
+
+/* RF_MSG_ORDER. */
+int rf_kernel_on_order(struct rf_kernel *kernel, const struct rf_frame *frame, int64_t now_us);
+/* ringfence_checkpoint_request in its turn; ringfence_checkpoints_request at once. */
+void rf_kernel_take_order(struct rf_kernel *kernel, const struct rf_request *request);
+void rf_kernel_answer_checkpoints(struct rf_kernel *kernel, const struct rf_request *request);
 
 /* --- kernel_limits.c --- */
 

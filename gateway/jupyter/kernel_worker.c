@@ -180,8 +180,8 @@ static int on_reply(struct rf_kernel *kernel, const struct rf_frame *frame, int6
                                               [PAYLOAD] = {"payload", {0}}};
     if (kernel->ended)
         return 0; /* it was answered at shutdown */
-    if (!kernel->running || frame->request_id != kernel->running->id ||
-        rf_json_object(frame->parts[CONTENT], members, MEMBERS) ||
+    if (!kernel->running || frame->request_id != kernel->running->id || kernel->ordering ||
+        kernel->running->type->turn || rf_json_object(frame->parts[CONTENT], members, MEMBERS) ||
         !rf_json_is_string(members[STATUS].value))
         return -EPROTO;
     rf_kernel_limits_ended(kernel);
@@ -204,7 +204,8 @@ static int on_reply(struct rf_kernel *kernel, const struct rf_frame *frame, int6
     if (aborts_others(request) && rf_json_string_is(members[STATUS].value, "error"))
         rf_kernel_abort_cells(kernel);
     bool is_cell = request->type->is_cell;
-    int64_t run_us = is_cell && now_us > request->started_us ? now_us - request->started_us : 0;
+    bool at_risk = is_cell && !request->in_state;
+    int64_t run_us = at_risk && now_us > request->started_us ? now_us - request->started_us : 0;
     rf_request_free(request);
     if (is_cell && rf_reply_asks_exit(members[PAYLOAD].value) && rf_kernel_end(kernel)) {
         kernel->ops->shutdown(kernel->ctx, false); /* the owner may free the kernel */
@@ -252,6 +253,7 @@ static const struct worker_message worker_messages[] = {
     {RF_MSG_PUBLISH, 4, RF_WORKER_PARTS_MAX, false, on_publish},
     {RF_MSG_STREAM, 2, 2, true, on_stream},
     {RF_MSG_INPUT_REQUEST, 1, 1, false, on_input_request},
+    {RF_MSG_ORDER, 3, 3, false, rf_kernel_on_order},
 };
 
 int rf_kernel_on_worker(struct rf_kernel *kernel, const struct rf_frame *frame, int64_t now_us)
@@ -289,8 +291,7 @@ int64_t rf_kernel_undone(const struct rf_kernel *kernel, const struct rf_kernel_
     return rf_losses_undone(&kernel->losses, mark);
 }
 
-/* Closes, for the clients, the comms that the new worker does not have. */
-static void close_lost_comms(struct rf_kernel *kernel, uint64_t mark, struct rf_bytes parent)
+void rf_kernel_close_comms(struct rf_kernel *kernel, uint64_t mark, struct rf_bytes parent)
 {
     struct rf_buf id = {0}, content = {0}, topic = {0};
     while (id.len = content.len = topic.len = 0, rf_comms_take(&kernel->comms, mark, &id)) {
@@ -332,7 +333,7 @@ static void tell_death(struct rf_kernel *kernel, const struct rf_death *death,
         request ? request->header : rf_parents_header(&kernel->parents, newest);
     struct rf_report report;
     rf_losses_report(&kernel->losses, death, request, &report);
-    close_lost_comms(kernel, death->resumed ? death->mark.comms : 0, parent);
+    rf_kernel_close_comms(kernel, death->resumed ? death->mark.comms : 0, parent);
     if (!request || !request->type->is_cell) /* no cell's error shows it */
         rf_kernel_send_stream(kernel, RF_STDERR, newest, rf_buf_bytes(&report.lines));
     if (request)
@@ -344,6 +345,7 @@ void rf_kernel_on_dead(struct rf_kernel *kernel, const struct rf_death *death, i
 {
     rf_streams_finish(&kernel->streams);
     kernel->ready = false;
+    kernel->ordering = NULL;
     if (kernel->ended)
         return;
     struct rf_request *request = rf_steal(&kernel->running);

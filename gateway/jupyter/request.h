@@ -24,6 +24,8 @@ struct rf_request_type {
     void (*on_comm)(struct rf_comms *comms, struct rf_bytes id);
     /* How the gateway answers at once; NULL: the worker answers. */
     void (*answer)(struct rf_kernel *kernel, const struct rf_request *request);
+    /* How the gateway answers in the request's turn, in the place of the worker. */
+    void (*turn)(struct rf_kernel *kernel, const struct rf_request *request);
 };
 
 /* What an execute_request asks for. */

@@ -67,7 +67,8 @@ void rf_checkpoints_drop(struct rf_checkpoints *checkpoints, uint64_t number)
 void rf_checkpoints_keep_automatic(struct rf_checkpoints *checkpoints, uint64_t number)
 {
     for (size_t i = checkpoints->n; i--;)
-        if (!checkpoints->entries[i].note.ordered && checkpoints->entries[i].number != number)
+        if (!checkpoints->entries[i].note.ordered && checkpoints->entries[i].number != number &&
+            checkpoints->entries[i].number != checkpoints->current)
             drop(checkpoints, i);
 }
 
@@ -84,7 +85,8 @@ const struct rf_checkpoint_entry *rf_checkpoints_add(struct rf_checkpoints *chec
         return NULL;
     }
     struct rf_checkpoint_entry *entry = &checkpoints->entries[checkpoints->n++];
-    *entry = (struct rf_checkpoint_entry){++checkpoints->last_number, process, *note};
+    *entry = (struct rf_checkpoint_entry){
+        .number = ++checkpoints->last_number, .process = process, .note = *note};
     checkpoints->current = entry->number;
     return entry;
 }
@@ -113,10 +115,21 @@ struct rf_checkpoint_entry *rf_checkpoints_by_id(struct rf_checkpoints *checkpoi
 
 struct rf_checkpoint_entry *rf_checkpoints_newest(struct rf_checkpoints *checkpoints)
 {
-    for (size_t i = 0; i < checkpoints->n; i++)
-        if (checkpoints->entries[i].number == checkpoints->current)
-            return &checkpoints->entries[i];
-    return checkpoints->n ? &checkpoints->entries[checkpoints->n - 1] : NULL;
+    struct rf_checkpoint_entry *newest = NULL;
+    for (size_t i = 0; i < checkpoints->n; i++) {
+        struct rf_checkpoint_entry *entry = &checkpoints->entries[i];
+        if (entry->distrusted)
+            continue;
+        if (entry->number == checkpoints->current)
+            return entry;
+        newest = entry;
+    }
+    return newest;
+}
+
+void rf_checkpoints_went_back(struct rf_checkpoints *checkpoints, uint64_t number)
+{
+    checkpoints->current = number;
 }
 
 size_t rf_checkpoints_ordered(const struct rf_checkpoints *checkpoints)

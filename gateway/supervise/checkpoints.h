@@ -36,6 +36,7 @@ struct rf_checkpoint_note {
 struct rf_checkpoint_entry {
     uint64_t number; /* counts up from 1, never used again */
     struct rf_checkpoint *process; /* owned */
+    bool distrusted; /* what it made did not live: only resumed when it is named */
     struct rf_checkpoint_note note;
 };
 
@@ -60,18 +61,20 @@ const char *rf_checkpoint_class_name(enum rf_checkpoint_class class);
 const struct rf_checkpoint_entry *rf_checkpoints_add(struct rf_checkpoints *checkpoints,
                                                      struct rf_checkpoint *process,
                                                      const struct rf_checkpoint_note *note);
+/* It was resumed: the state is its own. */
+void rf_checkpoints_went_back(struct rf_checkpoints *checkpoints, uint64_t number);
 
 /* Entries are valid until the next add or drop; NULL: none. */
 struct rf_checkpoint_entry *rf_checkpoints_find(struct rf_checkpoints *checkpoints,
                                                 struct rf_bytes name_or_number);
 struct rf_checkpoint_entry *rf_checkpoints_by_id(struct rf_checkpoints *checkpoints, uint64_t id);
-/* What to go on from after a death: the current one, else the newest. */
+/* What to go on from after a death: the current one, else the newest that is trusted. */
 struct rf_checkpoint_entry *rf_checkpoints_newest(struct rf_checkpoints *checkpoints);
 size_t rf_checkpoints_ordered(const struct rf_checkpoints *checkpoints);
 
 /* Ends its process. */
 void rf_checkpoints_drop(struct rf_checkpoints *checkpoints, uint64_t number);
-/* Drops the automatic ones but `number`. */
+/* Drops the automatic ones but the current one and `number`. */
 void rf_checkpoints_keep_automatic(struct rf_checkpoints *checkpoints, uint64_t number);
 
 #endif

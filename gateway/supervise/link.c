@@ -155,6 +155,11 @@ struct rf_link *rf_link_new(uv_loop_t *loop, uint64_t generation, int ret_far[RF
     return NULL;
 }
 
+void rf_link_listen(struct rf_link *link, const struct rf_link_events *events)
+{
+    link->events = events;
+}
+
 void rf_link_break(struct rf_link *link)
 {
     link->broken = true;

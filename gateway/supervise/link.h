@@ -33,6 +33,9 @@ struct rf_link_events {
 struct rf_link *rf_link_new(uv_loop_t *loop, uint64_t generation, int ret_far[RF_FD_COUNT],
                             const struct rf_link_events *events, void *ctx);
 
+/* From now on `events` hears of it. */
+void rf_link_listen(struct rf_link *link, const struct rf_link_events *events);
+
 /* Queues a message; `fd` (or -1) goes with it and is closed when it is out. */
 int rf_link_send(struct rf_link *link, uint8_t type, uint64_t request_id,
                  const struct rf_bytes *parts, size_t n_parts, int fd);

@@ -7,94 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "common/cleanup.h"
-#include "common/json.h"
 #include "common/log.h"
-#include "gateway/supervise/checkpoints.h"
-#include "gateway/supervise/keeper.h"
-#include "gateway/supervise/link.h"
-#include "gateway/supervise/policy.h"
-#include "gateway/supervise/spawning.h"
+#include "gateway/supervise/supervisor_impl.h"
 
 #define CLOSED_GRACE_MS 200        /* a worker that closed its socket has so long to die by itself */
 #define STEADY_MS 5000             /* a worker that lived for so long did not fail to start */
-#define COST_MAX_US 10000000       /* a hostile worker may claim any cost */
-
-#define REASON_MAX 420
 #define FULL \
     "; files in memory (/tmp, /dev/shm) or shared segments take up most of it, so the sandbox is made " \
     "anew"
-
-enum state {
-    STARTING, /* a fresh worker was asked for */
-    RESUMING, /* a checkpoint was told to go on; the death is not reported yet */
-    RUNNING,
-    FAILED,
-    STOPPING,
-    STOPPED,
-};
-
-enum { IDLE, WATCHDOG, CLOSED, TIMERS };
-
-/* A death between its notice and its report, which says what became of it. */
-struct death {
-    bool pending;
-    int wait_status;
-    char reason[REASON_MAX];
-    struct rf_buf text;
-};
-
-struct rf_supervisor {
-    uv_loop_t *loop;
-    struct rf_supervisor_options options;
-    const struct rf_supervisor_events *events; /* borrowed */
-    void *ctx;
-    struct rf_kernel *kernel; /* borrowed */
-    enum state state;
-    uint64_t next_id; /* generations and checkpoints */
-    int starts;       /* workers since one was given work, or lived for long */
-    uint64_t ready_ms; /* when the current worker said HELLO */
-    struct rf_spawning *spawning;
-    struct rf_keeper *keeper;
-    struct rf_link *link;
-    struct rf_checkpoints checkpoints;
-    struct rf_checkpoint *making;
-    bool making_gone; /* that process ended already; the worker's word of it is to come */
-    bool adopted;     /* the keeper knows the current worker */
-    struct rf_policy policy;
-    struct death death;
-    struct rf_enclosure *enclosure;
-    struct rf_buf policy_text; /* of the request that is under way */
-    bool entered;           /* the sandbox is in its enclosure: cells may run */
-    bool hello_waits;       /* until then HELLO, the worker's first message, is kept here */
-    struct rf_buf hello[2];
-    bool over_memory;        /* the current worker's end was the memory limit's */
-    char broken[REASON_MAX]; /* why the worker was killed by us; empty: it was not */
-    char lost[RF_KEEPER_TEXT_MAX];
-    uv_timer_t timers[TIMERS];
-    int open_timers;
-    bool was_idle; /* when the checkpoint was ordered */
-    bool ending; /* the keeper was told to end */
-};
 
 static void start_fresh(struct rf_supervisor *s);
 static void worker_died(struct rf_supervisor *s, int wait_status, const char *reason);
 static void on_watchdog(uv_timer_t *timer);
 static void on_closed_long(uv_timer_t *timer);
 
-static int64_t now_us(void)
-{
-    return (int64_t)(uv_hrtime() / 1000);
-}
-
 static void fail(struct rf_supervisor *s, const struct rf_error *why)
 {
     if (s->state == FAILED || s->state >= STOPPING)
         return;
     s->state = FAILED;
-    rf_kernel_on_failed(s->kernel, why, now_us());
+    rf_kernel_on_failed(s->kernel, why, rf_supervisor_now_us());
     s->events->on_failed(s->ctx, why);
 }
 
@@ -113,8 +47,10 @@ static void report_death(struct rf_supervisor *s, bool resumed)
     struct rf_death death = {.wait_status = s->death.wait_status,
                              .reason = s->death.reason[0] ? s->death.reason : NULL,
                              .traceback = rf_buf_bytes(&s->death.text),
-                             .resumed = resumed};
-    rf_kernel_on_dead(s->kernel, &death, now_us());
+                             .resumed = resumed,
+                             .mark = s->resumed.note.mark,
+                             .not_carried = s->resumed.note.reason};
+    rf_kernel_on_dead(s->kernel, &death, rf_supervisor_now_us());
     rf_buf_deinit(&s->death.text);
 }
 
@@ -129,7 +65,7 @@ static void kill_worker(struct rf_supervisor *s, const char *why)
 
 /* Whoever tells first of a resumed worker, it or its checkpoint, names it to
  * the keeper; without that nobody could interrupt it or hear of its death. */
-static void adopt_resumed(struct rf_supervisor *s, int pid)
+void rf_supervisor_adopt(struct rf_supervisor *s, int pid)
 {
     if (s->adopted)
         return;
@@ -149,52 +85,6 @@ static void became_ready(struct rf_supervisor *s)
         s->state = RUNNING;
     s->ready_ms = uv_now(s->loop);
     report_death(s, resumed);
-}
-
-static int64_t epoch_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static void keep_checkpoint(struct rf_supervisor *s, struct rf_checkpoint *made, int class,
-                            struct rf_bytes reason)
-{
-    struct rf_checkpoint_note note = {.class = (enum rf_checkpoint_class)class,
-                                      .mark = rf_kernel_on_checkpoint(s->kernel, false),
-                                      .taken_us = epoch_us()};
-    RF_AUTO(rf_buf_deinit) struct rf_buf clean = {0};
-    rf_utf8_clean(reason, false, &clean);
-    snprintf(note.reason, sizeof(note.reason), "%.*s", (int)clean.len, (const char *)clean.data);
-    const struct rf_checkpoint_entry *entry = rf_checkpoints_add(&s->checkpoints, made, &note);
-    if (entry)
-        rf_checkpoints_keep_automatic(&s->checkpoints, entry->number);
-}
-
-static void on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame)
-{
-    uint64_t pid, cost;
-    int class = frame->n_parts == 4 ? rf_checkpoint_class_of(frame->parts[2]) : -1;
-    if (!s->making || frame->request_id != rf_checkpoint_id(s->making) || frame->n_parts != 4 ||
-        !rf_bytes_u64(frame->parts[0], &pid) || !rf_bytes_u64(frame->parts[1], &cost) ||
-        pid > INT32_MAX || (pid && class < 0)) {
-        kill_worker(s, "it broke the worker protocol (checkpoint)");
-        return;
-    }
-    struct rf_checkpoint *made = rf_steal(&s->making);
-    if (s->making_gone)
-        pid = 0; /* the one that there was is better than none */
-    rf_policy_taken(&s->policy, cost < COST_MAX_US ? (int64_t)cost : COST_MAX_US,
-                    s->was_idle);
-    if (!pid) {
-        rf_log(RF_LOG_WARN, "supervisor", "no checkpoint: %.*s", (int)frame->parts[3].len,
-               frame->parts[3].data);
-        rf_checkpoint_close(made);
-        return;
-    }
-    rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, rf_checkpoint_id(made), (int)pid, 0);
-    keep_checkpoint(s, made, class, frame->parts[3]);
 }
 
 /* HELLO comes first, once and with the link's generation; only text may precede it. */
@@ -226,15 +116,15 @@ static void drop_hello(struct rf_supervisor *s)
         rf_buf_deinit(&s->hello[i]);
 }
 
-static void on_frame(void *ctx, const struct rf_frame *frame)
+void rf_supervisor_pass_frame(struct rf_supervisor *s, const struct rf_frame *frame)
 {
-    struct rf_supervisor *s = ctx;
     if (!is_in_turn(s, frame)) {
         kill_worker(s, "it broke the worker protocol (order)");
         return;
     }
     if (frame->type == RF_MSG_CHECKPOINTED) {
-        on_checkpointed(s, frame);
+        if (rf_supervisor_on_checkpointed(s, frame))
+            kill_worker(s, "it broke the worker protocol (checkpoint)");
         return;
     }
     uint64_t pid;
@@ -244,17 +134,22 @@ static void on_frame(void *ctx, const struct rf_frame *frame)
     }
     if (frame->type == RF_MSG_HELLO) {
         if (frame->n_parts && rf_bytes_u64(frame->parts[0], &pid) && pid <= INT32_MAX)
-            adopt_resumed(s, (int)pid);
+            rf_supervisor_adopt(s, (int)pid);
         became_ready(s);
     }
-    if (rf_kernel_on_worker(s->kernel, frame, now_us()))
+    if (rf_kernel_on_worker(s->kernel, frame, rf_supervisor_now_us()))
         kill_worker(s, "it broke the worker protocol");
+}
+
+static void on_frame(void *ctx, const struct rf_frame *frame)
+{
+    rf_supervisor_pass_frame(ctx, frame);
 }
 
 static void on_pipe(void *ctx, int fd, struct rf_bytes bytes)
 {
     struct rf_supervisor *s = ctx;
-    rf_kernel_on_pipe(s->kernel, fd, bytes, now_us());
+    rf_kernel_on_pipe(s->kernel, fd, bytes, rf_supervisor_now_us());
 }
 
 static void on_broken(void *ctx, bool closed)
@@ -266,80 +161,7 @@ static void on_broken(void *ctx, bool closed)
         kill_worker(s, "it broke the worker protocol (packets)");
 }
 
-static const struct rf_link_events link_events = {on_frame, on_pipe, on_broken};
-
-/* --- checkpoints --- */
-
-static void close_checkpoints(struct rf_supervisor *s)
-{
-    rf_checkpoints_clear(&s->checkpoints);
-    rf_checkpoint_close(rf_steal(&s->making));
-}
-
-static void give_up_resume(struct rf_supervisor *s)
-{
-    rf_log(RF_LOG_WARN, "supervisor", "the checkpoint could not be resumed: starting afresh");
-    report_death(s, false);
-    start_fresh(s);
-}
-
-static void on_resumed(void *ctx, struct rf_checkpoint *checkpoint, uint64_t generation, int pid)
-{
-    struct rf_supervisor *s = ctx;
-    if (!s->link || generation != rf_link_generation(s->link))
-        return; /* too late, or a lie: the watchdog decides */
-    if (pid)
-        adopt_resumed(s, pid);
-    else if (s->state == RESUMING)
-        give_up_resume(s);
-}
-
-static void on_checkpoint_gone(void *ctx, struct rf_checkpoint *checkpoint)
-{
-    struct rf_supervisor *s = ctx;
-    struct rf_checkpoint_entry *entry =
-        rf_checkpoints_by_id(&s->checkpoints, rf_checkpoint_id(checkpoint));
-    if (entry)
-        rf_checkpoints_drop(&s->checkpoints, entry->number);
-    else if (checkpoint == s->making) /* the worker does not know, and will tell of it */
-        s->making_gone = true;
-}
-
-static const struct rf_checkpoint_events checkpoint_events = {on_resumed, on_checkpoint_gone};
-
-/* The order needs no pause: the worker takes it before any later request. */
-static void take_checkpoint(struct rf_supervisor *s, bool idle)
-{
-    if (s->making || s->state != RUNNING || rf_kernel_is_busy(s->kernel))
-        return;
-    int far = -1;
-    s->making = rf_checkpoint_new(s->loop, s->next_id++, &far, &checkpoint_events, s);
-    s->making_gone = false;
-    s->was_idle = idle;
-    if (s->making)
-        rf_link_send(s->link, RF_MSG_CHECKPOINT, rf_checkpoint_id(s->making), NULL, 0, far);
-}
-
-static bool resume(struct rf_supervisor *s)
-{
-    int far[RF_FD_COUNT];
-    struct rf_checkpoint_entry *from = rf_checkpoints_newest(&s->checkpoints);
-    if (!from || !s->keeper || s->starts >= RF_STARTS_MAX - 1)
-        return false; /* the last: what the checkpoint holds kills every worker */
-    s->link = rf_link_new(s->loop, s->next_id++, far, &link_events, s);
-    if (!s->link)
-        return false;
-    int r = rf_checkpoint_resume(from->process, rf_link_generation(s->link), far);
-    for (int i = 0; i < RF_FD_COUNT; i++)
-        rf_closep(&far[i]);
-    if (r)
-        return false;
-    s->state = RESUMING;
-    s->starts++;
-    s->adopted = false;
-    uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_RESUME_TIMEOUT_MS, 0);
-    return true;
-}
+const struct rf_link_events rf_supervisor_link_events = {on_frame, on_pipe, on_broken};
 
 /* --- the keeper's events --- */
 
@@ -350,7 +172,7 @@ static void finish_stop(struct rf_supervisor *s)
     s->state = STOPPED;
     for (int i = 0; i < TIMERS; i++)
         stop_timer(s, i);
-    close_checkpoints(s);
+    rf_supervisor_close_checkpoints(s);
     rf_link_close(s->link);
     s->link = NULL;
     rf_enclosure_close(s->enclosure);
@@ -396,7 +218,7 @@ static void on_entered(void *ctx, int code)
     struct rf_frame hello = {.type = RF_MSG_HELLO, .request_id = rf_link_generation(s->link),
                              .parts = parts, .n_parts = 2};
     if (rf_buf_ok(&s->hello[0]) && rf_buf_ok(&s->hello[1]))
-        on_frame(s, &hello);
+        rf_supervisor_pass_frame(s, &hello);
     else
         kill_worker(s, "the gateway is out of memory");
     drop_hello(s);
@@ -436,9 +258,7 @@ static void on_died(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
         else if (s->state != STOPPING)
             worker_died(s, msg->value, why_died(s, msg->value));
     } else {
-        struct rf_checkpoint_entry *gone = rf_checkpoints_by_id(&s->checkpoints, msg->id);
-        if (gone)
-            rf_checkpoints_drop(&s->checkpoints, gone->number);
+        rf_supervisor_other_died(s, msg->id);
     }
 }
 
@@ -472,7 +292,7 @@ static void on_keeper_gone(void *ctx)
         finish_stop(s);
         return;
     }
-    close_checkpoints(s);
+    rf_supervisor_close_checkpoints(s);
     const char *why = rf_enclosure_killed(s->enclosure);
     if (s->link && s->state != FAILED)
         worker_died(s, -1, why ? why : "its sandbox ended");
@@ -485,7 +305,7 @@ static const struct rf_keeper_events keeper_events = {on_keeper_message, on_keep
 static void keep_death(struct rf_supervisor *s, int wait_status, const char *reason, bool full)
 {
     rf_buf_deinit(&s->death.text);
-    s->death = (struct death){.pending = true, .wait_status = wait_status};
+    s->death = (struct rf_supervisor_death){.pending = true, .wait_status = wait_status};
     if (s->broken[0]) {
         s->death.wait_status = -1;
         reason = s->broken;
@@ -495,10 +315,39 @@ static void keep_death(struct rf_supervisor *s, int wait_status, const char *rea
     s->broken[0] = '\0';
 }
 
+/* The old worker is dead: has a checkpoint make the next one.  False: none can. */
+static bool go_on(struct rf_supervisor *s)
+{
+    if (s->starts >= RF_STARTS_MAX - 1) { /* what it holds kills every worker */
+        rf_supervisor_distrust(s);
+        s->starts = 0;
+    }
+    if (!rf_supervisor_promote_arrival(s) && !rf_supervisor_resume(s))
+        return false;
+    s->starts++;
+    uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_RESUME_TIMEOUT_MS, 0);
+    return true;
+}
+
+void rf_supervisor_give_up_resume(struct rf_supervisor *s)
+{
+    rf_log(RF_LOG_WARN, "supervisor", "checkpoint %llu could not be resumed",
+           (unsigned long long)s->resumed.number);
+    if (s->link && s->adopted)
+        rf_keeper_order(s->keeper, RF_KEEPER_KILL, rf_link_generation(s->link), 0, 0);
+    rf_link_close(rf_steal(&s->link));
+    stop_timer(s, CLOSED);
+    rf_supervisor_distrust(s);
+    if (go_on(s))
+        return;
+    report_death(s, false);
+    start_fresh(s);
+}
+
 static void worker_died(struct rf_supervisor *s, int wait_status, const char *reason)
 {
     rf_link_drain(s->link); /* may yet say HELLO, ask to exit, or start a timer */
-    enum state was = s->state;
+    enum rf_supervisor_state was = s->state;
     bool full = s->over_memory && rf_enclosure_is_full(s->enclosure);
     s->over_memory = false;
     for (int i = 0; was < STOPPING && i < TIMERS; i++)
@@ -511,11 +360,11 @@ static void worker_died(struct rf_supervisor *s, int wait_status, const char *re
     s->broken[0] = '\0';
     rf_link_close(s->link);
     s->link = NULL;
-    rf_checkpoint_close(rf_steal(&s->making));
+    rf_supervisor_drop_making(s);
     rf_policy_reset(&s->policy);
     if (was == RESUMING) {
-        give_up_resume(s);
-    } else if (was == RUNNING && (full || !resume(s))) {
+        rf_supervisor_give_up_resume(s);
+    } else if (was == RUNNING && (full || !go_on(s))) {
         report_death(s, false);
         start_fresh(s);
     } else if (was == STARTING) {
@@ -537,7 +386,7 @@ static void on_spawned(void *ctx, int code, const struct rf_error *err)
 static int ask_for_worker(struct rf_supervisor *s, struct rf_error *err)
 {
     int fds[1 + RF_FD_COUNT];
-    s->link = rf_link_new(s->loop, s->next_id++, fds + 1, &link_events, s);
+    s->link = rf_link_new(s->loop, s->next_id++, fds + 1, &rf_supervisor_link_events, s);
     if (!s->link)
         return rf_error_errno(err, -errno, "cannot make the descriptors of a worker");
     s->keeper = rf_keeper_new(s->loop, &fds[0], &keeper_events, s);
@@ -573,7 +422,7 @@ static void start_fresh(struct rf_supervisor *s)
     s->keeper = NULL;
     s->entered = false;
     drop_hello(s);
-    close_checkpoints(s);
+    rf_supervisor_close_checkpoints(s);
     if (s->starts++ >= RF_STARTS_MAX)
         rf_error_set(&err, -EIO, "%d workers in a row died before they did anything", RF_STARTS_MAX);
     else
@@ -586,14 +435,14 @@ static void start_fresh(struct rf_supervisor *s)
 
 static void on_idle(uv_timer_t *timer)
 {
-    take_checkpoint(timer->data, true);
+    rf_supervisor_take_checkpoint(timer->data, true);
 }
 
 static void on_watchdog(uv_timer_t *timer)
 {
     struct rf_supervisor *s = timer->data;
     if (s->state == RESUMING)
-        give_up_resume(s);
+        rf_supervisor_give_up_resume(s);
     else if (s->state == STOPPING)
         end_sandbox(s);
 }
@@ -654,9 +503,9 @@ void rf_supervisor_rested(struct rf_supervisor *s, int64_t run_us, size_t waitin
 {
     s->starts = 0;
     if (run_us > 0)
-        rf_policy_ran(&s->policy, run_us, now_us());
-    if (rf_policy_due(&s->policy, now_us()))
-        take_checkpoint(s, false);
+        rf_policy_ran(&s->policy, run_us, rf_supervisor_now_us());
+    if (rf_policy_due(&s->policy, rf_supervisor_now_us()))
+        rf_supervisor_take_checkpoint(s, false);
     else if (s->policy.dirty)
         uv_timer_start(&s->timers[IDLE], on_idle, RF_POLICY_IDLE_US / 1000, 0);
 }

@@ -1,9 +1,9 @@
-/* The supervisor of one kernel: its sandbox, its workers, its checkpoint.
+/* The supervisor of one kernel: its sandbox, its workers, its checkpoints.
  *
  * Knows processes and nothing of Jupyter: it starts a worker through a zygote,
  * passes messages between it and the kernel state machine, takes checkpoints
- * when the policy says so, and when the worker dies resumes the newest one or
- * starts afresh.  Single-threaded, on the loop.
+ * when the policy or the user says so, goes back to one when the user says so, and
+ * when the worker dies resumes the newest one or starts afresh.  Single-threaded, on the loop.
  */
 #ifndef RINGFENCE_GATEWAY_SUPERVISE_SUPERVISOR_H
 #define RINGFENCE_GATEWAY_SUPERVISE_SUPERVISOR_H
@@ -49,6 +49,9 @@ void rf_supervisor_worker(struct rf_supervisor *supervisor, uint8_t type, uint64
                           const struct rf_bytes *parts, size_t n_parts);
 void rf_supervisor_interrupt(struct rf_supervisor *supervisor);
 void rf_supervisor_rested(struct rf_supervisor *supervisor, int64_t run_us, size_t waiting);
+void rf_supervisor_order(struct rf_supervisor *supervisor, enum rf_order order,
+                         struct rf_bytes name, bool in_cell);
+void rf_supervisor_list_checkpoints(const struct rf_supervisor *supervisor, struct rf_buf *to);
 
 /* Its cell does not heed an interrupt: ends the worker, for this reason. */
 void rf_supervisor_kill(struct rf_supervisor *supervisor, const char *why);

@@ -42,8 +42,10 @@ enum rf_worker_msg {
     RF_MSG_REQUEST = 1,     /* request; [msg_type, execution_count (decimal), header, metadata,
                                content, buffers...]: a client's request, its JSON as it came */
     RF_MSG_INPUT_REPLY = 2, /* request; [content of the input_reply] */
-    RF_MSG_CHECKPOINT = 3,  /* checkpoint id; []; 1 descriptor: the checkpoint's control socket */
+    RF_MSG_CHECKPOINT = 3,  /* checkpoint id; []; 1 descriptor: the checkpoint's control socket.
+                               While a cell runs: to be made at its end, before its reply */
     RF_MSG_EXIT = 4,        /* 0; []: run exit handlers and end */
+    RF_MSG_ORDERED = 5,      /* request; [JSON object with "status"]: what became of an RF_MSG_ORDER */
 
     /* gateway to checkpoint */
     RF_MSG_RESUME = 8, /* generation of the new worker; []; descriptors as enum rf_worker_fd */
@@ -68,6 +70,9 @@ enum rf_worker_msg {
                                   made; cost in microseconds (decimal): the fork, and the
                                   pages copied since the last one; class: "full",
                                   "crash-only" or "none"; reason (UTF-8, may be empty)] */
+    RF_MSG_ORDER = 23, /* request (a cell that runs); [operation, argument, "1" if the cell is
+                          nothing but this order, else ""]: of the user, about checkpoints;
+                          answered by RF_MSG_ORDERED, or by the end of this worker */
 };
 
 /* Descriptors of a worker, in this order wherever they are passed. */

@@ -207,18 +207,21 @@ static PyObject *py_is_worker(PyObject *self, PyObject *unused)
 }
 
 PyDoc_STRVAR(checkpoint_doc,
-             "checkpoint(checkpoint_id) -> None or the generation\n\n"
-             "Makes a checkpoint with the descriptor that came with the newest message.  None in\n"
-             "the worker; the generation (int) in a process resumed from the checkpoint.");
+             "checkpoint(checkpoint_id, reason, spared) -> None or the generation\n\n"
+             "Makes a checkpoint with the newest descriptor that came with a message; with a\n"
+             "reason, or more threads than are spared, one that is crash-only.  None in the worker; the generation (int) in a\n"
+             "process resumed from the checkpoint.");
 
 static PyObject *py_checkpoint(PyObject *self, PyObject *args)
 {
     unsigned long long id;
-    if (!PyArg_ParseTuple(args, "K:checkpoint", &id))
+    const char *reason;
+    unsigned spared;
+    if (!PyArg_ParseTuple(args, "KsI:checkpoint", &id, &reason, &spared))
         return NULL;
     int control = rf_worker_take_fd();
     PyOS_BeforeFork();
-    int64_t generation = rf_worker_checkpoint(id, control);
+    int64_t generation = rf_worker_checkpoint(id, control, reason, spared);
     if (generation > 0) {
         PyOS_AfterFork_Child();
         return PyLong_FromLongLong(generation);
@@ -404,11 +407,13 @@ static const struct {
     {"MSG_INPUT_REPLY", RF_MSG_INPUT_REPLY},
     {"MSG_CHECKPOINT", RF_MSG_CHECKPOINT},
     {"MSG_EXIT", RF_MSG_EXIT},
+    {"MSG_ORDERED", RF_MSG_ORDERED},
     {"MSG_HELLO", RF_MSG_HELLO},
     {"MSG_REPLY", RF_MSG_REPLY},
     {"MSG_PUBLISH", RF_MSG_PUBLISH},
     {"MSG_STREAM", RF_MSG_STREAM},
     {"MSG_INPUT_REQUEST", RF_MSG_INPUT_REQUEST},
+    {"MSG_ORDER", RF_MSG_ORDER},
 };
 
 PyMODINIT_FUNC PyInit__ringfence(void)

@@ -261,7 +261,7 @@ static uint64_t be_checkpoint(struct rf_mock *mock, int control)
 uint64_t rf_mock_checkpoint(struct rf_mock *mock, uint64_t id, int control)
 {
     if (!mock->lie) {
-        int64_t generation = rf_worker_checkpoint(id, control);
+        int64_t generation = rf_worker_checkpoint(id, control, "", 0);
         return generation > 0 ? (uint64_t)generation : 0;
     }
     if (mock->lie->answer) {

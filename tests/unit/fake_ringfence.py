@@ -27,6 +27,8 @@ MSG_PUBLISH = 18
 MSG_STREAM = 19
 MSG_INPUT_REQUEST = 20
 MSG_CHECKPOINTED = 22
+MSG_ORDERED = 5
+MSG_ORDER = 23
 MSG_TIMING = 99  # of this stand-in alone: ns from the fork to HELLO
 
 SOCKET, FENCE, CRASH, TEXT, LAST = 3, 4, 5, 6, 7  # as in kernel/worker.h
@@ -128,7 +130,7 @@ def stream_write(fd, text, about):
         os.write(fd, data)
 
 
-def checkpoint(checkpoint_id):
+def checkpoint(checkpoint_id, reason, spared):
     """The copy listens on a socket in the checkpoints' folder; each connection
     brings 8 bytes of generation and becomes a new worker's socket."""
     global _pid, _served_at

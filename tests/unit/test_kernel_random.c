@@ -300,7 +300,8 @@ static void on_flush(void *ctx)
 }
 
 static const struct rf_kernel_ops ops = {on_send,   on_worker, on_interrupt, on_shutdown,
-                                         on_rested, on_flush,  NULL,         NULL};
+                                         on_rested, on_flush,  NULL,         NULL,
+                                         NULL,      NULL};
 
 /* ---- what goes in ---- */
 

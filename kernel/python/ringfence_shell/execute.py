@@ -88,7 +88,11 @@ async def execute(worker: Worker, request: Request) -> Reply:
     shell.begin_cell(request.execution_count)
     worker.before_cell()
     error, expressions = None, {}
-    with worker.stdin.during(request.id, cell.allow_stdin), environment.during(cell.metadata):
+    with (
+        worker.stdin.during(request.id, cell.allow_stdin),
+        worker.orders.during(request),
+        environment.during(cell.metadata),
+    ):
         try:
             worker.interrupts.arm()
             result = await _run(worker, cell)

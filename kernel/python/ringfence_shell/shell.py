@@ -31,6 +31,7 @@ from . import request, wire
 from .display import ShellDisplayHook, ShellDisplayPublisher
 from .history import SessionHistory
 from .magics import KernelMagics
+from .orders import CheckpointMagics
 from .transform import Transformer
 
 ENVIRONMENT = {
@@ -141,7 +142,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def init_magics(self) -> None:
         super().init_magics()
-        self.register_magics(KernelMagics)
+        self.register_magics(KernelMagics, CheckpointMagics)
         self.magics_manager.register_alias("ed", "edit")
 
     # -- running cells --------------------------------------------------------

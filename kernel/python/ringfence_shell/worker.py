@@ -17,7 +17,18 @@ from typing import Any
 
 import _ringfence
 
-from . import config, environment, handlers, hygiene, pools, reply, request, wire
+from . import (
+    classes,
+    config,
+    environment,
+    handlers,
+    hygiene,
+    orders,
+    pools,
+    reply,
+    request,
+    wire,
+)
 from .execute import execute, leave_child
 from .interrupt import Interrupts
 from .loop import CellLoop
@@ -80,6 +91,8 @@ class Worker:
         self._libraries = pools.loaded_libraries()  # until they have their threads
         self.queue: deque[Message] = deque()  # messages that came during input()
         self.stdin = Stdin(self.queue)
+        self.orders = orders.Orders(self.queue)
+        orders.serve(self.orders)
         self.interrupts = Interrupts()
         self.loop = CellLoop()
         self._messages = {
@@ -183,14 +196,20 @@ class Worker:
         return False
 
     def _on_checkpoint(self, checkpoint_id: int, parts: list[bytes]) -> bool:
-        hygiene.flush_files()
-        generation = _ringfence.checkpoint(checkpoint_id)
-        if generation is not None:
-            self._resume(generation)
+        self._checkpoint(checkpoint_id)
         return True
 
+    def _checkpoint(self, checkpoint_id: int) -> bool:
+        """True in a process that goes on from it, perhaps much later."""
+        hygiene.flush_files()
+        found = classes.survey()
+        generation = _ringfence.checkpoint(checkpoint_id, found.reason, found.spared)
+        if generation is not None:
+            self._resume(generation)
+        return generation is not None
+
     def _resume(self, generation: int) -> None:
-        """This process goes on from a checkpoint, perhaps much later."""
+        """This process goes on from a checkpoint."""
         self.queue.clear()
         hygiene.reseed()
         self.loop.renew()
@@ -217,8 +236,21 @@ class Worker:
             self.interrupts.disarm()
         if not _ringfence.is_worker():
             leave_child(None)
-        reply.send(asked, asked.reply)
+        if not self._keep_order(asked):
+            reply.send(asked, asked.reply)
         return True
+
+    def _keep_order(self, asked: Request) -> bool:
+        """Makes the checkpoint that the cell has ordered.  True in a process that goes on
+        from it: the request was answered long ago."""
+        checkpoint_id = self.orders.take_checkpoint()
+        if checkpoint_id is None:
+            return False
+        if self._checkpoint(checkpoint_id):
+            return True
+        fd, text = orders.outcome(self.orders.answer(asked.id))
+        _ringfence.stream_write(fd, text, asked.id)
+        return False
 
     def _at_edge(self, asked: Request, exc: BaseException) -> None:
         """Something left the handler: an interrupt at its edge, or a cancelled task."""

@@ -1,0 +1,500 @@
+/* The supervisor's checkpoints: taken, resumed, and ordered by the user.
+ *
+ * A rollback makes the new worker first and ends the old one when the new one
+ * has said HELLO.  So whatever fails, there is the old state or the new.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "gateway/supervise/supervisor_impl.h"
+
+#define COST_MAX_US 10000000   /* a hostile worker may claim any cost */
+#define ORDER_TIMEOUT_MS 10000 /* for a worker that rests to make a checkpoint */
+#define KEPT_COST_MAX_US 60000 /* of about 100 MB of copied pages: more is not kept for %undo */
+
+static int64_t epoch_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* --- telling --- */
+
+static void add_entry(struct rf_buf *to, const struct rf_checkpoint_entry *entry, bool current)
+{
+    const struct rf_checkpoint_note *note = &entry->note;
+    rf_buf_printf(to, "{\"number\":%" PRIu64 ",\"name\":", entry->number);
+    if (note->name[0])
+        rf_json_encode(rf_bytes_str(note->name), to);
+    else
+        rf_buf_add_str(to, "null");
+    rf_buf_printf(to, ",\"automatic\":%s,\"class\":\"%s\",\"reason\":",
+                  note->ordered ? "false" : "true", rf_checkpoint_class_name(note->class));
+    rf_json_encode(rf_bytes_str(note->reason), to);
+    rf_buf_printf(to, ",\"execution_count\":%" PRIu64 ",\"taken_us\":%" PRId64 ",\"current\":%s}",
+                  note->mark.count, note->taken_us, current ? "true" : "false");
+}
+
+void rf_supervisor_list_checkpoints(const struct rf_supervisor *s, struct rf_buf *to)
+{
+    rf_buf_add_str(to, "[");
+    for (size_t i = 0; i < s->checkpoints.n; i++) {
+        const struct rf_checkpoint_entry *entry = &s->checkpoints.entries[i];
+        rf_buf_add_str(to, i ? "," : "");
+        add_entry(to, entry, entry->number == s->checkpoints.current);
+    }
+    rf_buf_add_str(to, "]");
+}
+
+static void refuse(struct rf_supervisor *s, const struct rf_error *err)
+{
+    uv_timer_stop(&s->timers[ORDER]);
+    rf_kernel_on_ordered(s->kernel, err, (struct rf_bytes){0}, rf_supervisor_now_us());
+}
+
+static void confirm(struct rf_supervisor *s, const struct rf_checkpoint_entry *entry)
+{
+    RF_AUTO(rf_buf_deinit) struct rf_buf text = {0};
+    uv_timer_stop(&s->timers[ORDER]);
+    if (entry)
+        add_entry(&text, entry, entry->number == s->checkpoints.current);
+    else
+        rf_buf_add_str(&text, "null");
+    rf_kernel_on_ordered(s->kernel, NULL, rf_buf_bytes(&text), rf_supervisor_now_us());
+}
+
+/* --- taking --- */
+
+/* One automatic checkpoint is kept beside the newest, for %undo: that of before the last
+ * cell, unless the cell changed so much that keeping it costs memory. */
+static void drop_automatic(struct rf_supervisor *s, int64_t cost_us)
+{
+    uint64_t keep = 0;
+    for (size_t i = 0; i < s->checkpoints.n; i++) {
+        const struct rf_checkpoint_entry *entry = &s->checkpoints.entries[i];
+        if (!entry->note.ordered && entry->note.class == RF_CHECKPOINT_FULL &&
+            cost_us <= KEPT_COST_MAX_US && rf_kernel_undone(s->kernel, &entry->note.mark) > 0)
+            keep = entry->number;
+    }
+    rf_checkpoints_keep_automatic(&s->checkpoints, keep);
+}
+
+static const struct rf_checkpoint_entry *keep_checkpoint(struct rf_supervisor *s,
+                                                         struct rf_checkpoint *made, int class,
+                                                         struct rf_bytes reason)
+{
+    struct rf_checkpoint_note note = {.ordered = s->making.ordered,
+                                      .class = (enum rf_checkpoint_class)class,
+                                      .mark = rf_kernel_on_checkpoint(s->kernel, s->making.in_cell),
+                                      .taken_us = epoch_us()};
+    RF_AUTO(rf_buf_deinit) struct rf_buf clean = {0};
+    rf_utf8_clean(reason, true, &clean);
+    snprintf(note.reason, sizeof(note.reason), "%.*s", (int)clean.len, (const char *)clean.data);
+    memcpy(note.name, s->making.name, sizeof(note.name));
+    s->before_rollback = 0;
+    return rf_checkpoints_add(&s->checkpoints, made, &note);
+}
+
+static void tell_failed(struct rf_supervisor *s, struct rf_bytes reason)
+{
+    struct rf_error err = {0};
+    rf_log(RF_LOG_WARN, "supervisor", "no checkpoint: %.*s", (int)reason.len, reason.data);
+    rf_error_set(&err, -EIO, "no checkpoint could be made: %.*s", (int)reason.len,
+                 (const char *)reason.data);
+    if (s->making.ordered)
+        refuse(s, &err);
+}
+
+int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame)
+{
+    uint64_t pid, cost;
+    struct rf_supervisor_making *making = &s->making;
+    int class = frame->n_parts == 4 ? rf_checkpoint_class_of(frame->parts[2]) : -1;
+    if (!making->process || frame->request_id != rf_checkpoint_id(making->process) ||
+        frame->n_parts != 4 || !rf_bytes_u64(frame->parts[0], &pid) ||
+        !rf_bytes_u64(frame->parts[1], &cost) || pid > INT32_MAX || (pid && class < 0))
+        return -EPROTO;
+    struct rf_checkpoint *made = rf_steal(&making->process);
+    int64_t cost_us = cost < COST_MAX_US ? (int64_t)cost : COST_MAX_US;
+    const struct rf_checkpoint_entry *entry = NULL;
+    rf_policy_taken(&s->policy, cost_us, making->was_idle);
+    if (!pid || making->gone) { /* those that there are, are better than none */
+        rf_checkpoint_close(made);
+        tell_failed(s, pid ? RF_BYTES("its process ended") : frame->parts[3]);
+        return 0;
+    }
+    rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, rf_checkpoint_id(made), (int)pid, 0);
+    entry = keep_checkpoint(s, made, class, frame->parts[3]);
+    if (!entry)
+        tell_failed(s, RF_BYTES("there are too many"));
+    else if (making->ordered)
+        confirm(s, entry);
+    else
+        drop_automatic(s, cost_us);
+    return 0;
+}
+
+static const struct rf_checkpoint_events checkpoint_events;
+
+static void order_checkpoint(struct rf_supervisor *s)
+{
+    int far = -1;
+    s->making.gone = false;
+    s->making.process = rf_checkpoint_new(s->loop, s->next_id++, &far, &checkpoint_events, s);
+    if (s->making.process)
+        rf_link_send(s->link, RF_MSG_CHECKPOINT, rf_checkpoint_id(s->making.process), NULL, 0, far);
+}
+
+void rf_supervisor_take_checkpoint(struct rf_supervisor *s, bool idle)
+{
+    if (s->making.process || s->state != RUNNING || rf_kernel_is_busy(s->kernel))
+        return;
+    s->making = (struct rf_supervisor_making){.was_idle = idle};
+    order_checkpoint(s);
+}
+
+void rf_supervisor_drop_making(struct rf_supervisor *s)
+{
+    rf_checkpoint_close(rf_steal(&s->making.process));
+    uv_timer_stop(&s->timers[ORDER]);
+}
+
+/* --- rollback --- */
+
+static void drop_arrival(struct rf_supervisor *s)
+{
+    if (s->arrival.adopted && s->keeper)
+        rf_keeper_order(s->keeper, RF_KEEPER_KILL, rf_link_generation(s->arrival.link), 0, 0);
+    rf_link_close(rf_steal(&s->arrival.link));
+    uv_timer_stop(&s->timers[ORDER]);
+}
+
+static void abandon_rollback(struct rf_supervisor *s, const char *why)
+{
+    struct rf_error err = {0};
+    rf_error_set(&err, -EIO,
+                 "checkpoint %" PRIu64 " could not go on (%s): nothing has changed, the state is "
+                 "the old one", s->arrival.from.number, why);
+    rf_log(RF_LOG_WARN, "supervisor", "%s", err.text);
+    drop_arrival(s);
+    refuse(s, &err);
+}
+
+/* The new worker is there: the old one goes. */
+static void finish_rollback(struct rf_supervisor *s, const struct rf_frame *hello)
+{
+    uint64_t before = 0;
+    for (size_t i = 0; i < s->checkpoints.n; i++)
+        if (s->checkpoints.entries[i].note.class == RF_CHECKPOINT_FULL &&
+            !rf_kernel_undone(s->kernel, &s->checkpoints.entries[i].note.mark))
+            before = s->checkpoints.entries[i].number;
+    rf_keeper_order(s->keeper, RF_KEEPER_KILL, rf_link_generation(s->link), 0, 0);
+    rf_link_close(s->link);
+    rf_supervisor_promote_arrival(s);
+    s->before_rollback = before;
+    RF_AUTO(rf_buf_deinit) struct rf_buf text = {0};
+    add_entry(&text, &s->resumed, true);
+    rf_policy_reset(&s->policy);
+    rf_kernel_on_rolled_back(s->kernel, &s->resumed.note.mark, rf_buf_bytes(&text),
+                             rf_supervisor_now_us());
+    rf_supervisor_pass_frame(s, hello);
+}
+
+static void on_arrival_frame(void *ctx, const struct rf_frame *frame)
+{
+    struct rf_supervisor *s = ctx;
+    if (frame->type != RF_MSG_HELLO)
+        return; /* no cell of its own yet */
+    uint64_t generation = rf_link_generation(s->arrival.link), pid = 0;
+    if (frame->request_id != generation || frame->n_parts != 2 ||
+        !rf_bytes_u64(frame->parts[0], &pid) || pid > INT32_MAX) {
+        abandon_rollback(s, "it broke the worker protocol");
+        return;
+    }
+    finish_rollback(s, frame);
+}
+
+static void on_arrival_pipe(void *ctx, int fd, struct rf_bytes bytes)
+{
+    (void)ctx; /* nothing is its own to say before HELLO */
+}
+
+static void on_arrival_broken(void *ctx, bool closed)
+{
+    abandon_rollback(ctx, "its worker ended");
+}
+
+static const struct rf_link_events arrival_events = {on_arrival_frame, on_arrival_pipe,
+                                                     on_arrival_broken};
+
+static void on_order_late(uv_timer_t *timer)
+{
+    struct rf_supervisor *s = timer->data;
+    struct rf_error err = {0};
+    if (s->arrival.link) {
+        abandon_rollback(s, "its worker did not come in time");
+    } else if (s->making.process && s->making.ordered) {
+        s->making.ordered = false; /* it may come yet, as an automatic one */
+        s->making.name[0] = '\0';
+        rf_error_set(&err, -ETIME, "no checkpoint could be made: the worker did not answer within "
+                                   "%d s", ORDER_TIMEOUT_MS / 1000);
+        refuse(s, &err);
+    }
+}
+
+/* Has `from` make a worker with a link of its own; NULL when it cannot. */
+static struct rf_link *make_worker(struct rf_supervisor *s, const struct rf_checkpoint_entry *from,
+                                   const struct rf_link_events *events)
+{
+    int far[RF_FD_COUNT];
+    struct rf_link *link = rf_link_new(s->loop, s->next_id++, far, events, s);
+    if (!link)
+        return NULL;
+    int r = rf_checkpoint_resume(from->process, rf_link_generation(link), far);
+    for (int i = 0; i < RF_FD_COUNT; i++)
+        rf_closep(&far[i]);
+    if (r)
+        rf_link_close(rf_steal(&link));
+    return link;
+}
+
+static void start_rollback(struct rf_supervisor *s, const struct rf_checkpoint_entry *to)
+{
+    s->arrival = (struct rf_supervisor_arrival){.from = *to};
+    s->arrival.link = make_worker(s, to, &arrival_events);
+    if (s->arrival.link)
+        uv_timer_start(&s->timers[ORDER], on_order_late, RF_RESUME_TIMEOUT_MS, 0);
+    else
+        abandon_rollback(s, "its process ended, or the gateway is out of descriptors");
+}
+
+/* --- what a user orders --- */
+
+static void order_new(struct rf_supervisor *s, struct rf_bytes name, bool in_cell)
+{
+    struct rf_error err = {0};
+    bool again = name.len && rf_checkpoints_find(&s->checkpoints, name);
+    if (name.len)
+        rf_checkpoint_check_name(name, &err);
+    if (s->state != RUNNING)
+        rf_error_set(&err, -EAGAIN, "no checkpoint could be made: the worker is not ready");
+    else if (s->making.process && in_cell)
+        rf_error_set(&err, -EBUSY, "one checkpoint is made at the end of this cell already: order "
+                                   "the next one in the next cell");
+    else if (!again && rf_checkpoints_ordered(&s->checkpoints) >= RF_CHECKPOINTS_ORDERED_MAX)
+        rf_error_set(&err, -ENOSPC, "there are %u checkpoints, and no more are kept: drop one "
+                                    "(%%checkpoint --drop NAME) or use its name again",
+                     RF_CHECKPOINTS_ORDERED_MAX);
+    if (err.code) {
+        refuse(s, &err);
+        return;
+    }
+    if (!s->making.process) { /* else the automatic one that is being made is of this very state */
+        s->making = (struct rf_supervisor_making){0};
+        order_checkpoint(s);
+    }
+    s->making.ordered = true;
+    s->making.in_cell = in_cell;
+    snprintf(s->making.name, sizeof(s->making.name), "%.*s", (int)name.len,
+             (const char *)name.data);
+    if (!s->making.process)
+        tell_failed(s, RF_BYTES("the gateway is out of descriptors or memory"));
+    else if (in_cell)
+        confirm(s, NULL);
+    else
+        uv_timer_start(&s->timers[ORDER], on_order_late, ORDER_TIMEOUT_MS, 0);
+}
+
+static struct rf_checkpoint_entry *find_named(struct rf_supervisor *s, struct rf_bytes name,
+                                              struct rf_error *err)
+{
+    struct rf_checkpoint_entry *entry = rf_checkpoints_find(&s->checkpoints, name);
+    if (!entry)
+        rf_error_set(err, -ENOENT, "there is no checkpoint %s%.*s%s: %%checkpoints lists those that "
+                                   "there are", name.len ? "'" : "of no name", (int)name.len,
+                     (const char *)name.data, name.len ? "'" : "");
+    return entry;
+}
+
+static void order_rollback(struct rf_supervisor *s, struct rf_bytes name, bool in_cell)
+{
+    struct rf_error err = {0};
+    struct rf_checkpoint_entry *to = NULL;
+    for (size_t i = 0; !name.len && i < s->checkpoints.n; i++)
+        if (s->checkpoints.entries[i].note.ordered)
+            to = &s->checkpoints.entries[i];
+    if (name.len)
+        to = find_named(s, name, &err);
+    else if (!to)
+        rf_error_set(&err, -ENOENT, "there is no checkpoint of yours: %%checkpoint makes one, "
+                                    "%%undo goes back to before the last cell");
+    if (to && to->note.class == RF_CHECKPOINT_CRASH_ONLY)
+        rf_error_set(&err, -EPERM, "checkpoint %" PRIu64 " serves after a crash only (%s): end what "
+                                   "it names, make a new checkpoint and go back to that",
+                     to->number, to->note.reason);
+    if (err.code)
+        refuse(s, &err);
+    else
+        start_rollback(s, to);
+}
+
+/* The newest state before the last numbered cell; right after a rollback, that of before
+ * the rollback. */
+static const struct rf_checkpoint_entry *find_undo(struct rf_supervisor *s)
+{
+    const struct rf_checkpoint_entry *found = NULL;
+    int64_t fewest = INT64_MAX;
+    for (size_t i = 0; i < s->checkpoints.n; i++) {
+        const struct rf_checkpoint_entry *entry = &s->checkpoints.entries[i];
+        if (entry->number == s->before_rollback)
+            return entry;
+        int64_t undone = rf_kernel_undone(s->kernel, &entry->note.mark);
+        if (entry->note.class == RF_CHECKPOINT_FULL && undone > 0 && undone <= fewest) {
+            found = entry;
+            fewest = undone;
+        }
+    }
+    return found;
+}
+
+static void order_undo(struct rf_supervisor *s, struct rf_bytes name, bool in_cell)
+{
+    struct rf_error err = {0};
+    if (rf_kernel_undone(s->kernel, &s->resumed.note.mark))
+        s->before_rollback = 0;
+    const struct rf_checkpoint_entry *to = find_undo(s);
+    if (to) {
+        start_rollback(s, to);
+        return;
+    }
+    rf_error_set(&err, -ENOENT, "nothing to undo: no checkpoint holds the state before the last "
+                                "cell (%%checkpoints lists those that there are)");
+    refuse(s, &err);
+}
+
+static void order_drop(struct rf_supervisor *s, struct rf_bytes name, bool in_cell)
+{
+    struct rf_error err = {0};
+    struct rf_checkpoint_entry *entry = find_named(s, name, &err);
+    if (!entry) {
+        refuse(s, &err);
+        return;
+    }
+    struct rf_checkpoint_entry dropped = *entry; /* for the words */
+    rf_checkpoints_drop(&s->checkpoints, entry->number);
+    confirm(s, &dropped);
+}
+
+void rf_supervisor_order(struct rf_supervisor *s, enum rf_order order, struct rf_bytes name,
+                         bool in_cell)
+{
+    static void (*const orders[])(struct rf_supervisor *, struct rf_bytes, bool) = {
+        [RF_ORDER_CHECKPOINT] = order_new,
+        [RF_ORDER_ROLLBACK] = order_rollback,
+        [RF_ORDER_UNDO] = order_undo,
+        [RF_ORDER_DROP] = order_drop,
+    };
+    orders[order](s, name, in_cell);
+}
+
+/* --- after a death --- */
+
+bool rf_supervisor_promote_arrival(struct rf_supervisor *s)
+{
+    if (!s->arrival.link)
+        return false;
+    s->link = rf_steal(&s->arrival.link);
+    rf_link_listen(s->link, &rf_supervisor_link_events);
+    s->adopted = s->arrival.adopted;
+    s->resumed = s->arrival.from;
+    s->state = RESUMING;
+    rf_checkpoints_went_back(&s->checkpoints, s->resumed.number);
+    uv_timer_stop(&s->timers[ORDER]);
+    return true;
+}
+
+bool rf_supervisor_resume(struct rf_supervisor *s)
+{
+    struct rf_checkpoint_entry *from;
+    while (s->keeper && (from = rf_checkpoints_newest(&s->checkpoints))) {
+        s->resumed = *from;
+        s->link = make_worker(s, from, &rf_supervisor_link_events);
+        if (s->link) {
+            s->state = RESUMING;
+            s->adopted = false;
+            rf_checkpoints_went_back(&s->checkpoints, from->number);
+            return true;
+        }
+        rf_supervisor_distrust(s);
+    }
+    return false;
+}
+
+void rf_supervisor_distrust(struct rf_supervisor *s)
+{
+    for (size_t i = 0; i < s->checkpoints.n; i++)
+        if (s->checkpoints.entries[i].number == s->resumed.number)
+            s->checkpoints.entries[i].distrusted = true;
+}
+
+/* --- the checkpoints' own events --- */
+
+static void on_resumed(void *ctx, struct rf_checkpoint *checkpoint, uint64_t generation, int pid)
+{
+    struct rf_supervisor *s = ctx;
+    struct rf_supervisor_arrival *arrival = &s->arrival;
+    if (arrival->link && generation == rf_link_generation(arrival->link)) {
+        if (!pid) {
+            abandon_rollback(s, "it could not fork");
+        } else if (!arrival->adopted) {
+            arrival->adopted = true;
+            rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, generation, pid, 0);
+        }
+        return;
+    }
+    if (!s->link || generation != rf_link_generation(s->link))
+        return; /* too late, or a lie: the watchdog decides */
+    if (pid)
+        rf_supervisor_adopt(s, pid);
+    else if (s->state == RESUMING)
+        rf_supervisor_give_up_resume(s);
+}
+
+static void on_checkpoint_gone(void *ctx, struct rf_checkpoint *checkpoint)
+{
+    struct rf_supervisor *s = ctx;
+    struct rf_checkpoint_entry *entry =
+        rf_checkpoints_by_id(&s->checkpoints, rf_checkpoint_id(checkpoint));
+    if (entry)
+        rf_checkpoints_drop(&s->checkpoints, entry->number);
+    else if (checkpoint == s->making.process) /* the worker does not know, and will tell of it */
+        s->making.gone = true;
+}
+
+static const struct rf_checkpoint_events checkpoint_events = {on_resumed, on_checkpoint_gone};
+
+void rf_supervisor_other_died(struct rf_supervisor *s, uint64_t id)
+{
+    struct rf_checkpoint_entry *gone = rf_checkpoints_by_id(&s->checkpoints, id);
+    if (gone)
+        rf_checkpoints_drop(&s->checkpoints, gone->number);
+    else if (s->arrival.link && id == rf_link_generation(s->arrival.link))
+        abandon_rollback(s, "its worker died");
+}
+
+void rf_supervisor_close_checkpoints(struct rf_supervisor *s)
+{
+    if (s->arrival.link)
+        drop_arrival(s);
+    rf_checkpoints_clear(&s->checkpoints);
+    rf_supervisor_drop_making(s);
+    s->resumed = (struct rf_checkpoint_entry){0};
+    s->before_rollback = 0;
+}

@@ -1,0 +1,123 @@
+/* What supervisor.c (life and death of workers) and supervisor_checkpoints.c share.
+ *
+ * Private to these two files.  The object is in supervisor.h.
+ */
+#ifndef RINGFENCE_GATEWAY_SUPERVISE_SUPERVISOR_IMPL_H
+#define RINGFENCE_GATEWAY_SUPERVISE_SUPERVISOR_IMPL_H
+
+#include "gateway/supervise/checkpoints.h"
+#include "gateway/supervise/keeper.h"
+#include "gateway/supervise/link.h"
+#include "gateway/supervise/policy.h"
+#include "gateway/supervise/spawning.h"
+#include "gateway/supervise/supervisor.h"
+
+#define RF_SUPERVISOR_REASON_MAX 420
+
+enum rf_supervisor_state {
+    STARTING, /* a fresh worker was asked for */
+    RESUMING, /* a checkpoint was told to go on; the death is not reported yet */
+    RUNNING,
+    FAILED,
+    STOPPING,
+    STOPPED,
+};
+
+enum { IDLE, WATCHDOG, CLOSED, ORDER, TIMERS };
+
+/* A death between its notice and its report, which says what became of it. */
+struct rf_supervisor_death {
+    bool pending;
+    int wait_status;
+    char reason[RF_SUPERVISOR_REASON_MAX];
+    struct rf_buf text;
+};
+
+/* A worker on its way out of a checkpoint while the old one still stands: a rollback is
+ * done when it says HELLO, and until then nothing has happened. */
+struct rf_supervisor_arrival {
+    struct rf_link *link; /* owned; NULL: none is on its way */
+    struct rf_checkpoint_entry from; /* a copy; its process may be gone */
+    bool adopted;
+};
+
+/* An order to make a checkpoint that is not answered yet. */
+struct rf_supervisor_making {
+    struct rf_checkpoint *process; /* owned; NULL: none is being made */
+    bool gone;      /* that process ended already; the worker's word of it is to come */
+    bool was_idle;  /* when it was ordered */
+    bool ordered;   /* by the user, who waits for an answer */
+    bool in_cell;   /* likewise, at the end of the cell that runs */
+    char name[RF_CHECKPOINT_NAME_MAX + 1];
+};
+
+struct rf_supervisor {
+    uv_loop_t *loop;
+    struct rf_supervisor_options options;
+    const struct rf_supervisor_events *events; /* borrowed */
+    void *ctx;
+    struct rf_kernel *kernel; /* borrowed */
+    enum rf_supervisor_state state;
+    uint64_t next_id; /* generations and checkpoints */
+    int starts;       /* workers since one was given work, or lived for long */
+    uint64_t ready_ms; /* when the current worker said HELLO */
+    struct rf_spawning *spawning;
+    struct rf_keeper *keeper;
+    struct rf_link *link;
+    struct rf_checkpoints checkpoints;
+    struct rf_supervisor_making making;
+    struct rf_supervisor_arrival arrival;
+    struct rf_checkpoint_entry resumed; /* likewise, of which the worker comes; number 0: none */
+    uint64_t before_rollback; /* of the one that holds the state before the last rollback; 0: none */
+    bool adopted;     /* the keeper knows the current worker */
+    struct rf_policy policy;
+    struct rf_supervisor_death death;
+    struct rf_enclosure *enclosure;
+    struct rf_buf policy_text; /* of the request that is under way */
+    bool entered;           /* the sandbox is in its enclosure: cells may run */
+    bool hello_waits;       /* until then HELLO, the worker's first message, is kept here */
+    struct rf_buf hello[2];
+    bool over_memory;        /* the current worker's end was the memory limit's */
+    char broken[RF_SUPERVISOR_REASON_MAX]; /* why the worker was killed by us; empty: it was not */
+    char lost[RF_KEEPER_TEXT_MAX];
+    uv_timer_t timers[TIMERS];
+    int open_timers;
+    bool ending; /* the keeper was told to end */
+};
+
+static inline int64_t rf_supervisor_now_us(void)
+{
+    return (int64_t)(uv_hrtime() / 1000);
+}
+
+/* --- supervisor.c --- */
+
+extern const struct rf_link_events rf_supervisor_link_events;
+
+/* Names a resumed worker to the keeper, unless that was done. */
+void rf_supervisor_adopt(struct rf_supervisor *s, int pid);
+/* The resumed worker did not come: another checkpoint, or a fresh worker. */
+void rf_supervisor_give_up_resume(struct rf_supervisor *s);
+/* What a link passes on, of the current worker. */
+void rf_supervisor_pass_frame(struct rf_supervisor *s, const struct rf_frame *frame);
+
+/* --- supervisor_checkpoints.c --- */
+
+/* The automatic one.  The order needs no pause: the worker takes it before any later
+ * request. */
+void rf_supervisor_take_checkpoint(struct rf_supervisor *s, bool idle);
+/* RF_MSG_CHECKPOINTED; -EPROTO when it breaks the protocol. */
+int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame);
+/* Has the newest checkpoint that can go on make the next worker; false: there is none. */
+bool rf_supervisor_resume(struct rf_supervisor *s);
+/* The checkpoint that was resumed last does not make a worker that lives. */
+void rf_supervisor_distrust(struct rf_supervisor *s);
+/* The keeper's word of a death that was not the worker's. */
+void rf_supervisor_other_died(struct rf_supervisor *s, uint64_t id);
+/* A worker on its way takes the place of the one that has died; false: none is. */
+bool rf_supervisor_promote_arrival(struct rf_supervisor *s);
+/* The worker is gone, and with it what it was making. */
+void rf_supervisor_drop_making(struct rf_supervisor *s);
+void rf_supervisor_close_checkpoints(struct rf_supervisor *s);
+
+#endif
