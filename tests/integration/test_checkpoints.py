@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from helpers import plain
+from helpers import plain, wait_until
 
 pytestmark = pytest.mark.ringfence_only("ipykernel has no checkpoints")
 
@@ -50,3 +50,160 @@ def test_rollback(fresh):
     ok(fresh.run("x.append(3)"))
     ok(fresh.run("%rollback"))  # the newest of the user's, again: it is never used up
     assert fresh.run("x").result == "[1]"
+
+
+def test_names_numbers_and_limits(fresh):
+    refused(fresh.run("%rollback"), "%checkpoint makes one")
+    refused(fresh.run("%rollback nowhere"), "'nowhere'", "%checkpoints")
+    for bad in ("1a", "a/b", "'a b'", "x" * 65, "é"):
+        refused(fresh.run(f"%checkpoint {bad}"), "a letter or _")
+    ok(fresh.run("x = 0"))
+    ok(fresh.run("%checkpoint a"))
+    ok(fresh.run("x = 1"))
+    moved = ok(fresh.run("%checkpoint a"))
+    assert [each["name"] for each in listed(fresh)].count("a") == 1
+    ok(fresh.run("x = 2"))
+    ok(fresh.run("%rollback a"))
+    assert fresh.run("x").result == "1"
+    number = re.search(r"\d+", moved.stdout)[0]
+    ok(fresh.run(f"%rollback {number}"))
+    for n in range(7):
+        ok(fresh.run(f"%checkpoint n{n}"))
+    refused(fresh.run("%checkpoint more"), "--drop")
+    ok(fresh.run("%checkpoint n3"))  # a name that there is can move
+    ok(fresh.run("%checkpoint --drop n4"))
+    ok(fresh.run("%checkpoint"))
+    refused(fresh.run("%rollback n4"), "'n4'")
+    shown = ok(fresh.run("%checkpoints")).stdout
+    assert "n3" in shown and "automatic" in shown and "n4" not in shown
+    cell = fresh.run("%checkpoint n0\n%checkpoint n1")
+    refused(cell, "next cell")
+    assert "rollback" in ok(fresh.run("%rollback?")).reply["content"]["payload"][0]["data"]["text/plain"]
+
+
+def test_undo_and_redo(fresh):
+    refused(fresh.run("%undo"), "nothing to undo")
+    for n in range(3):
+        ok(fresh.run(f"x = {n}"))
+        settled(fresh)
+    ok(fresh.run("%checkpoints"))  # does not count
+    back = ok(fresh.run("%undo"))
+    assert "x = 2" in back.stdout and "x = 1" not in back.stdout
+    assert fresh.value("x") == 1
+    ok(fresh.run("y = 5"))
+    settled(fresh)
+    ok(fresh.run("%undo"))
+    ok(fresh.run("%undo"))  # of the rollback
+    assert ok(fresh.run("x, y")).result == "(1, 5)"
+    ok(fresh.run("x = 7", silent=True))  # is the frontend's, and goes with the cell before
+    settled(fresh)
+
+
+def test_recover(fresh):
+    ok(fresh.run("x = 1"))
+    settled(fresh)
+    assert "No cell" in ok(fresh.run("%recover")).stdout
+    waiting = [fresh.execute(code) for code in ("a = 'ä'", "%%time\nb = 2", KILL)]
+    crashed = [each.wait() for each in waiting][-1]
+    assert crashed.status == "error" and "%recover" in plain(crashed.error)
+    cell = ok(fresh.run("%recover"))
+    payload, = cell.content["payload"]
+    assert payload["source"] == "set_next_input" and not payload["replace"]
+    assert KILL in payload["text"] and cell.content["execution_count"] == cell.count
+    if "b = 2" in payload["text"]:  # unless a checkpoint was made in between
+        assert payload["text"].index("a = 'ä'") < payload["text"].index("run_cell_magic('time'")
+    ok(fresh.run("%checkpoint here"))
+    ok(fresh.run("a = 'lost'"))
+    ok(fresh.run("%rollback here"))
+    assert ok(fresh.run("%recover")).content["payload"][0]["text"] == "a = 'lost'"
+
+
+def settled(kernel):
+    """The automatic checkpoint holds all cells."""
+    count = kernel.run("%checkpoints").count
+
+    def newest():
+        return any(each["current"] and each["execution_count"] >= count - 1
+                   for each in listed(kernel))
+
+    wait_until(newest)
+
+
+def test_in_out_and_counts(fresh):
+    ok(fresh.run("'first'"))
+    ok(fresh.run("'second'"))
+    ok(fresh.run("%checkpoint here"))
+    ok(fresh.run("'third'"))
+    back = ok(fresh.run("%rollback here"))
+    cell = ok(fresh.run("_, __, _i, _i2, len(In), 4 in Out, In[4]"))
+    assert cell.result == "('second', 'first', '%checkpoint here', \"'second'\", 7, False, '')"
+    assert cell.count == back.count + 1 == 6
+
+
+def test_after_the_frontend(fresh):
+    """The same as messages of a client; unknown ones get an error that says what to do."""
+    assert order(fresh, "fly")["ename"] == "ValueError"
+    assert "rollback" in order(fresh, "fly")["evalue"]
+    assert order(fresh, "rollback", name=5)["status"] == "error"
+    assert order(fresh, "rollback", name="x" * 300)["status"] == "error"
+    ok(fresh.run("x = 1"))
+    for channel in ("shell", "control"):
+        made = order(fresh, "checkpoint", channel, name="here")
+        assert made["status"] == "ok" and made["checkpoint"]["class"] == "full", made
+        assert made["checkpoint"]["name"] == "here" and made["checkpoint"]["current"]
+    ok(fresh.run("x = 2"))
+    back = order(fresh, "rollback", "control", name="here")
+    assert back["operation"] == "rollback" and "x = 2" in back["text"]
+    assert fresh.run("x").result == "1"
+    assert order(fresh, "recover")["cells"] == [{"execution_count": 2, "source": "x = 2"}]
+    assert order(fresh, "list")["checkpoints"] == listed(fresh)
+    assert order(fresh, "drop", name="here")["status"] == "ok"
+    assert "here" not in [each["name"] for each in listed(fresh)]
+    assert order(fresh, "drop", name="here")["status"] == "error"
+    waits = fresh.execute("import time; time.sleep(1); x = 3")
+    waits.wait_for(lambda cell: "execute_input" in cell.types)
+    assert listed(fresh) is not None and not waits.done  # at once
+    assert order(fresh, "checkpoint", name="after")["checkpoint"]["execution_count"] == waits.count
+
+
+def test_a_crash_after_a_rollback_goes_on_from_there(fresh):
+    ok(fresh.run("x = 1"))
+    ok(fresh.run("%checkpoint here"))
+    ok(fresh.run("x = 2"))
+    settled(fresh)
+    ok(fresh.run("%rollback here"))
+    crashed = fresh.run(KILL)
+    assert "x = 2" not in plain(crashed.error)
+    assert fresh.run("x").result == "1"
+
+
+def test_tasks_input_and_files(fresh, tmp_path_factory):
+    """asyncio goes on in each copy; what was written stays; input() is no obstacle."""
+    ok(fresh.run("import asyncio\nticks = []\nasync def tick():\n    while True:\n"
+                 "        ticks.append(1); await asyncio.sleep(0.01)\n"
+                 "task = asyncio.create_task(tick())\nfile = open('kept.txt', 'w')\n"
+                 "file.write('early\\n');"))
+    ok(fresh.run("%checkpoint here"))
+    ok(fresh.run("file.write('late\\n'); file.close()"))
+    ok(fresh.run("%rollback here"))
+    assert ok(fresh.run("n = len(ticks); await asyncio.sleep(1); len(ticks) > n, task.done(), "
+                        "file.closed, open('kept.txt').read()")).result == \
+        "(True, False, False, 'early\\nlate\\n')"
+    asks = fresh.execute("answer = input('?')", allow_stdin=True)
+    fresh.client.pump_until(lambda: fresh.client.inputs, 10)
+    fresh.client.kc.shell_channel.send(fresh.client.kc.session.msg(
+        "ringfence_checkpoint_request", {"operation": "checkpoint", "name": "asked"}))
+    fresh.client.answer("yes")
+    assert asks.wait().status == "ok"
+    settled(fresh)
+    ok(fresh.run("answer = 'no'"))
+    ok(fresh.run("%rollback asked"))
+    assert fresh.run("answer").result == "'yes'"
+
+
+def test_only_a_cell_in_its_main_thread_can_order(fresh):
+    cell = ok(fresh.run("import threading\nseen = []\ndef go():\n    try:\n"
+                        "        get_ipython().run_line_magic('checkpoint', 'x')\n"
+                        "    except Exception as e: seen.append(type(e).__name__)\n"
+                        "t = threading.Thread(target=go); t.start(); t.join(); seen"))
+    assert cell.result == "['UsageError']"
