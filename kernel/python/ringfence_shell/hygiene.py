@@ -93,7 +93,7 @@ def flush_files() -> None:
     is open for writing that was not found before.  Pipes and sockets are left
     alone: a flush could block.
     """
-    wanted = set(filter(_is_writable_file, _open_fds()))
+    wanted = set(filter(_is_writable_file, open_fds()))
     if wanted - {fd for fd, _ in _found(_files, wanted)}:
         _files.update(thing for _, thing in _found(gc.get_objects(), wanted))
     for _, thing in _found(_files, wanted):
@@ -121,7 +121,8 @@ def _found(things: Iterable[Any], fds: set[int]) -> list[tuple[int, Any]]:
 _BUFFERED: tuple[Any, ...] = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 
-def _open_fds() -> list[int]:
+def open_fds() -> list[int]:
+    """Descriptors that are not the worker's own."""
     try:
         fds = map(int, os.listdir("/proc/self/fd"))
     except OSError:  # user code has used up all numbers: none left to look with

@@ -21,7 +21,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
-from . import classes, wire
+from . import wire
 from .request import Request
 from .stdin import Message
 
@@ -137,6 +137,8 @@ class CheckpointMagics(Magics):
         """
         given = parse_argstring(self.checkpoint, line)
         if given.why:
+            from . import classes  # which needs the shell's module
+
             print(classes.survey().describe())
         elif given.drop:
             dropped = _give("drop", given.name)["checkpoint"]

@@ -55,7 +55,7 @@ def single_threaded() -> Iterator[None]:
 
 
 def loaded_libraries() -> list[tuple[str, str]]:
-    """(kind, path) of the pool libraries in this process; called in the zygote."""
+    """(kind, path) of the pool libraries in this process."""
     found: dict[str, str] = {}
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
         for line in maps:
@@ -84,6 +84,21 @@ def restore(libraries: list[tuple[str, str]], environ: Mapping[str, str]) -> Non
             if threads > 1 and hasattr(library, function):
                 getattr(library, function)(ctypes.c_int(threads))
                 break
+
+
+_PAUSE_HARD = 2  # omp_pause_hard
+
+
+def pause() -> None:
+    """Before a fork: libgomp ends its threads, and makes new ones when they are needed.
+    Without that it would wait in the copy for threads that are not there."""
+    for kind, path in loaded_libraries():
+        if kind == "gomp":
+            import ctypes
+
+            library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD)
+            if hasattr(library, "omp_pause_resource_all"):
+                library.omp_pause_resource_all(_PAUSE_HARD)
 
 
 def _threads(variables: tuple[str, ...], environ: Mapping[str, str]) -> int:

@@ -213,6 +213,7 @@ class Worker:
         self.queue.clear()
         hygiene.reseed()
         self.loop.renew()
+        classes.mend()
         self.interrupts.install()
         self._hello(generation)
 
