@@ -29,6 +29,8 @@ def pytest_addoption(parser):
     parser.addoption("--kernels", default="ringfence", help="kernel names, separated by commas")
     parser.addoption("--browser", action="store_true", help="also the tests in Chromium")
     parser.addoption("--slow", action="store_true", help="also the tests that wait for long")
+    parser.addoption("--libraries", action="store_true",
+                     help="also the large libraries, of the interpreter RINGFENCE_LIBRARIES")
     parser.addoption("--screenshots", default=None, help="folder for the browser's pictures")
 
 
@@ -68,7 +70,7 @@ def pytest_unconfigure(config):
 
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        for option in ("browser", "slow"):
+        for option in ("browser", "slow", "libraries"):
             if option in item.keywords and not config.getoption(f"--{option}"):
                 item.add_marker(pytest.mark.skip(reason=f"not asked for: --{option}"))
 
