@@ -318,13 +318,12 @@ static void keep_death(struct rf_supervisor *s, int wait_status, const char *rea
 /* The old worker is dead: has a checkpoint make the next one.  False: none can. */
 static bool go_on(struct rf_supervisor *s)
 {
-    if (s->starts >= RF_STARTS_MAX - 1) { /* what it holds kills every worker */
+    bool deadly = s->starts >= RF_STARTS_MAX - 1; /* what it holds kills every worker */
+    if (deadly)
         rf_supervisor_distrust(s);
-        s->starts = 0;
-    }
     if (!rf_supervisor_promote_arrival(s) && !rf_supervisor_resume(s))
         return false;
-    s->starts++;
+    s->starts = deadly ? 1 : s->starts + 1;
     uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_RESUME_TIMEOUT_MS, 0);
     return true;
 }
@@ -337,6 +336,7 @@ void rf_supervisor_give_up_resume(struct rf_supervisor *s)
         rf_keeper_order(s->keeper, RF_KEEPER_KILL, rf_link_generation(s->link), 0, 0);
     rf_link_close(rf_steal(&s->link));
     stop_timer(s, CLOSED);
+    s->broken[0] = '\0'; /* that was of this worker */
     rf_supervisor_distrust(s);
     if (go_on(s))
         return;

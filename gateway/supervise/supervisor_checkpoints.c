@@ -210,10 +210,10 @@ static void finish_rollback(struct rf_supervisor *s, const struct rf_frame *hell
 static void on_arrival_frame(void *ctx, const struct rf_frame *frame)
 {
     struct rf_supervisor *s = ctx;
-    if (frame->type != RF_MSG_HELLO)
+    if (frame->type == RF_MSG_STREAM)
         return; /* no cell of its own yet */
     uint64_t generation = rf_link_generation(s->arrival.link), pid = 0;
-    if (frame->request_id != generation || frame->n_parts != 2 ||
+    if (frame->type != RF_MSG_HELLO || frame->request_id != generation || frame->n_parts != 2 ||
         !rf_bytes_u64(frame->parts[0], &pid) || pid > INT32_MAX) {
         abandon_rollback(s, "it broke the worker protocol");
         return;

@@ -202,8 +202,12 @@ DEATHS = [
     ("input", "broke the worker protocol"),
     ("input-forged", "broke the worker protocol"),
     ("checkpoint-unasked", "broke the worker protocol"),
+    ("order-forged", "broke the worker protocol"),
+    (f"order {33 * 'x'}", "broke the worker protocol"),
+    (f"order drop {257 * 'x'}", "broke the worker protocol"),
+    ("order rollback 1", "broke the worker protocol"),  # and replies before the answer
     *((f"message {number}", "broke the worker protocol")
-      for number in (0, 1, 3, 8, 9, 16, 17, 18, 19, 20, 22, 64, 255)),
+      for number in (0, 1, 3, 5, 8, 9, 16, 17, 18, 19, 20, 22, 23, 64, 255)),
     ("fork-hold\nkill 9", "SIGKILL"),
     ("fork-hold socket\nkill 9", "SIGKILL"),
     ("fork-hold slivers\nkill 9", ""),
@@ -306,10 +310,10 @@ def test_descriptors_that_wait_when_they_are_closed(mock):
 LIES = [("none", "old"), ("silent", "old"), ("wrong-id", "old"), ("pid-text", "old"),
         ("pid-large", "old"), ("few-parts", "old"), ("said-twice", "old"), ("cost", "old"),
         ("pid-1", "old", ""), ("pid-nobody", "old", ""), ("pid-self", "old", ""),
-        ("resumed-late", "new"), ("resumed-twice", "new", ""), ("resumed-unnamed", "new"),
-        ("resumed-dies", ""), ("resumed-talks", ""), ("resumed-zero", ""),
-        ("resumed-nobody", ""), ("resumed-other", ""), ("resumed-garbage", ""),
-        ("resumed-never", ""), ("resumed-ends", ""), ("resumed-early", "")]
+        ("resumed-late", "new"), ("resumed-twice", "new", "old"), ("resumed-unnamed", "new"),
+        ("resumed-dies", "old"), ("resumed-talks", "old"), ("resumed-zero", "old"),
+        ("resumed-nobody", "old"), ("resumed-other", "old"), ("resumed-garbage", "old"),
+        ("resumed-never", "old"), ("resumed-ends", "old"), ("resumed-early", "old")]
 
 
 @pytest.mark.parametrize("lie, states", [(each[0], each[1:]) for each in LIES],
@@ -328,6 +332,40 @@ def test_checkpoint_lie(mock, lie, states):
     died(mock.hostile("kill 9"))
     assert mock.hostile("recall").result == "newest"
     mock.works()
+
+
+RESUMED = [each for each in LIES if each[0].startswith("resumed")]
+
+
+@pytest.mark.parametrize("lie, states", [(each[0], each[1:]) for each in RESUMED],
+                         ids=[each[0] for each in RESUMED])
+def test_rollback_to_a_lie(mock, lie, states):
+    """Either the old state or the new; an error says that nothing has changed."""
+    def order(operation, name):
+        return mock.client.request("shell", "ringfence_checkpoint_request",
+                                   {"operation": operation, "name": name}, timeout=20)
+
+    mock.hostile("keep good")
+    assert order("checkpoint", "good")["status"] == "ok"
+    mock.hostile(f"keep bad\ncheckpoints {lie}")
+    order("checkpoint", "bad")
+    mock.hostile("keep now\ncheckpoints honest")
+    reply = order("rollback", "bad")
+    works = reply["status"] == "ok"
+    assert ("new" if works else "old") in states, reply
+    assert works or "nothing has changed" in reply["evalue"] or "no checkpoint" in reply["evalue"]
+    assert mock.hostile("recall").result == ("bad" if works else "now")
+    assert order("rollback", "good")["status"] == "ok"
+    assert mock.hostile("recall").result == "good"
+    mock.works()
+
+
+def test_orders_of_a_cell_that_awaits_no_answer(mock):
+    for code in ("order list", "order fly", "order rollback nowhere", "order drop",
+                 "order recover", "order undo", "order checkpoint \x01",
+                 "order checkpoint a\norder checkpoint b\norder list"):
+        mock.hostile(code)
+        mock.works()
 
 
 def test_resumed_late_is_still_the_keepers(mock):

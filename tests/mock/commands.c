@@ -466,6 +466,23 @@ static enum rf_mock_outcome do_input_forged(struct rf_mock *mock, const char *ar
     return RF_MOCK_OK;
 }
 
+/* order OPERATION NAME: does not wait for the answer */
+static enum rf_mock_outcome do_order(struct rf_mock *mock, const char *argument)
+{
+    size_t n = strcspn(argument, " ");
+    struct rf_bytes parts[3] = {{(const uint8_t *)argument, n},
+                                rf_bytes_str(argument + n + (argument[n] ? 1 : 0)), {0}};
+    rf_worker_send(RF_MSG_ORDER, mock->request, parts, 3);
+    return RF_MOCK_OK;
+}
+
+static enum rf_mock_outcome do_order_forged(struct rf_mock *mock, const char *argument)
+{
+    struct rf_bytes parts[3] = {RF_BYTES("list"), {0}, {0}};
+    rf_worker_send(RF_MSG_ORDER, mock->request + 1, parts, 3);
+    return RF_MOCK_OK;
+}
+
 static enum rf_mock_outcome do_checkpoints(struct rf_mock *mock, const char *argument)
 {
     return rf_mock_choose_lie(mock, argument) ? RF_MOCK_OK : RF_MOCK_ERROR;
@@ -515,6 +532,8 @@ static const struct {
     {"kill", do_kill},
     {"message", do_message},
     {"no-reply", do_no_reply},
+    {"order", do_order},
+    {"order-forged", do_order_forged},
     {"parts", do_parts},
     {"parts-many", do_many_parts},
     {"print", do_print},
