@@ -25,7 +25,7 @@ from . import hygiene, pools
 
 # Native libraries whose threads a fork can leave out, since they make new ones (all tried,
 # see tests/integration/test_libraries.py).  OpenBLAS ends its own before a fork.
-_REMAKE = ("libarrow", "_duckdb", "libopenblas", "libscipy_openblas", "libiomp5", "libomp")
+_REMAKE = ("libarrow", "libopenblas", "libscipy_openblas")
 _RUNTIME = ("libc.so", "libc-", "libstdc++", "libpthread", "libpython", "libm.so", "libgcc_s",
             "ld-linux", "python3", "ringfence-kernel", "_ringfence", "[")
 _STACK = 16384  # bytes of a thread's stack in which the library that it came from is found
@@ -63,8 +63,8 @@ def _threads(finding: Finding) -> str:
     if os.stat("/proc/self/task").st_nlink <= 3:  # "." and "..", and the main one
         return ""
     pools.pause()
-    python = {t.native_id: t for t in threading.enumerate()}
-    main = python.pop(threading.main_thread().native_id, None)
+    main = threading.main_thread()  # whose own native_id is that of before the newest fork
+    python = {t.native_id: t for t in threading.enumerate() if t is not main}
     if _thread._count() > len(python):
         return "threads of the module _thread run"
     running = []
@@ -79,7 +79,7 @@ def _threads(finding: Finding) -> str:
         return f"the thread {running[0]!r} runs" if len(running) == 1 else \
             f"{len(running)} threads run: {', '.join(map(repr, running[:5]))}"
     native = [tid for tid in map(int, os.listdir("/proc/self/task"))
-              if tid not in python and (main is None or tid != main.native_id)]
+              if tid not in python and tid != os.getpid()]
     return _native(native, finding)
 
 
