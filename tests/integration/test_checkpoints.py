@@ -1,6 +1,8 @@
 """Checkpoints that the user commands: make, list, go back, undo, recover."""
 
+import os
 import re
+import time
 
 import pytest
 
@@ -207,3 +209,103 @@ def test_only_a_cell_in_its_main_thread_can_order(fresh):
                         "    except Exception as e: seen.append(type(e).__name__)\n"
                         "t = threading.Thread(target=go); t.start(); t.join(); seen"))
     assert cell.result == "['UsageError']"
+
+
+# When something fails: the old state or the new, never none
+
+SIGNAL_CHECKPOINTS = """
+import os, signal, time
+def signal_checkpoints(name):
+    for pid in map(int, filter(str.isdigit, os.listdir('/proc'))):
+        try:
+            if open(f'/proc/{pid}/comm').read() == 'ringfence-ckpt\\n':
+                os.kill(pid, getattr(signal, name))
+        except OSError: pass
+"""
+
+
+def test_faults(fresh):
+    ok(fresh.run("x = 'old'" + SIGNAL_CHECKPOINTS))
+    ok(fresh.run("%checkpoint here"))
+    ok(fresh.run("x = 'new'"))
+    # The worker ends before the checkpoint that it ordered is made.
+    assert fresh.run("x = 'lost'\n%checkpoint never\nimport os; os._exit(3)").status == "error"
+    assert fresh.run("x").result in ("'new'", "'old'")
+    refused(fresh.run("%rollback never"), "'never'")
+    # A checkpoint that does not wake up, and then does: too late.
+    ok(fresh.run("x = 'newer'"))
+    ok(fresh.run("signal_checkpoints('SIGSTOP')"))
+    refused(fresh.run("%rollback here"), "nothing has changed")
+    assert fresh.run("x").result == "'newer'"
+    ok(fresh.run("signal_checkpoints('SIGCONT')"))
+    ok(fresh.run("%rollback here"))
+    assert fresh.run("x").result == "'old'"
+    # The old worker dies while the new one is on its way.
+    ok(fresh.run("x = 'newest'"))
+    settled(fresh)
+    cell = fresh.run("signal_checkpoints('SIGSTOP')\npid = os.getpid()\n"
+                     "if not os.fork():\n    os.setsid(); time.sleep(0.5); os.kill(pid, 9)\n"
+                     "    time.sleep(0.5); signal_checkpoints('SIGCONT'); os._exit(0)\n"
+                     "%rollback here", timeout=30)
+    assert cell.status == "error" and cell.content["ename"] == "WorkerDied", cell.describe()
+    assert fresh.run("x").result == "'old'"
+    # All checkpoints are gone.
+    ok(fresh.run("x = 'last'"))
+    ok(fresh.run("signal_checkpoints('SIGKILL')"))
+    refused(fresh.run("%rollback here"), "'here'")
+    assert fresh.run("x").result == "'last'"
+    assert fresh.run("1").status == "ok"
+
+
+def test_interrupts_at_any_point(fresh):
+    """An interrupt ends the cell or comes too late; it leaves no half state."""
+    ok(fresh.run("x = 'old'; y = 0"))
+    ok(fresh.run("%checkpoint here"))
+    for n in range(24):
+        ok(fresh.run("x = 'new'; y = 1"))
+        cell = fresh.execute("%rollback here" if n % 2 else "%checkpoint again")
+        cell.wait_for(lambda cell: "execute_input" in cell.types or cell.done)
+        time.sleep(n / 1000)
+        fresh.client.request("control", "interrupt_request")
+        cell.wait()
+        after = fresh.run("x, y")
+        if after.status == "error":  # the interrupt came that late
+            assert after.content["ename"] == "KeyboardInterrupt", after.describe()
+            after = fresh.run("x, y")
+        assert after.result in ("('old', 0)", "('new', 1)")
+    ok(fresh.run("%rollback here"))
+    assert fresh.run("x, y").result == "('old', 0)"
+
+
+def test_a_thousand(fresh):
+    """No zombie, no descriptor and no memory stays."""
+    def footprint():
+        cell = ok(fresh.run(
+            "import os\nstates = []\nfor pid in filter(str.isdigit, os.listdir('/proc')):\n"
+            "    try: states.append(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[0])\n"
+            "    except OSError: pass\n"
+            "states.count('Z'), len(states), len(os.listdir('/proc/self/fd'))"))
+        return (*eval(cell.result), len(os.listdir(f"/proc/{fresh.pid}/fd")))
+
+    ok(fresh.run("data = bytearray(50 << 20); data[::4096] = b'x' * len(data[::4096])"))
+    for n in range(20):
+        assert order(fresh, "checkpoint", name=f"n{n % 8}")["status"] == "ok"
+    before = footprint()
+    for n in range(1000):
+        assert order(fresh, "checkpoint", name=f"n{n % 8}")["status"] == "ok"
+        if n % 100 == 0:
+            assert order(fresh, "rollback", name=f"n{n % 8}")["status"] == "ok"
+    after = footprint()
+    assert after[0] == before[0] == 0, (before, after)
+    assert after[1] <= before[1] + 2 and after[2] <= before[2] and after[3] <= before[3] + 2, \
+        (before, after)
+    assert ok(fresh.run("len(data), data[4096]")).result == "(52428800, 120)"
+    worker = ok(fresh.run("import os\ndef memory(pid, what):\n"
+                          "    for line in open(f'/proc/{pid}/smaps_rollup'):\n"
+                          "        if line.startswith(what): return int(line.split()[1])\n"
+                          "pids = [p for p in filter(str.isdigit, os.listdir('/proc'))\n"
+                          "        if open(f'/proc/{p}/comm').read().startswith('ringfence-')\n"
+                          "        and p != '1']\n"
+                          "memory('self', 'Rss:'), sum(memory(p, 'Pss:') for p in pids), len(pids)"))
+    rss, pss, n = eval(worker.result)
+    assert n > 8 and pss <= 2 * rss, worker.result
