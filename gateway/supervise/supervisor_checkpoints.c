@@ -197,6 +197,7 @@ static void finish_rollback(struct rf_supervisor *s, const struct rf_frame *hell
             before = s->checkpoints.entries[i].number;
     rf_keeper_order(s->keeper, RF_KEEPER_KILL, rf_link_generation(s->link), 0, 0);
     rf_link_close(s->link);
+    rf_supervisor_drop_making(s); /* an automatic one may have been under way */
     rf_supervisor_promote_arrival(s);
     s->before_rollback = before;
     RF_AUTO(rf_buf_deinit) struct rf_buf text = {0};
