@@ -6,7 +6,7 @@
 
 #include "common/json.h"
 
-#define LONG_PART 60u
+#define LONG_PART 120u
 
 static void log_parent(struct rig *rig, struct rf_bytes parent)
 {
@@ -93,6 +93,13 @@ static void on_kill(void *ctx, const char *why)
     rf_buf_printf(&rig->log, "kill %s\n", why);
 }
 
+static void on_order(void *ctx, enum rf_order order, struct rf_bytes name, bool in_cell)
+{
+    struct rig *rig = ctx;
+    rf_buf_printf(&rig->log, "order %d %.*s%s\n", order, (int)name.len, (const char *)name.data,
+                  in_cell ? " in cell" : "");
+}
+
 static const struct rf_kernel_ops ops = {
     .send = on_send,
     .worker = on_worker,
@@ -101,6 +108,7 @@ static const struct rf_kernel_ops ops = {
     .rested = on_rested,
     .flush = on_flush,
     .kill = on_kill,
+    .order = on_order,
 };
 
 struct rig *rig_new(void)
