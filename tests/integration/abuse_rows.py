@@ -1,13 +1,14 @@
 """The catalogue of abuses: each row that is a test, and where it is.
 
 R is what a cell can use up, S what it can do to its own worker and its protocol, F what
-it can do by files.  E and P, what it can read, reach and become, are the names of the
+it can do by files, C what a checkpoint must not carry or lose.  E and P, what it can read, reach and become, are the names of the
 tests in test_sandbox_walls.py.  test_abuse_rows.py checks that all of them are there.
 """
 
 RESOURCES, PROTOCOL, FILES = "test_abuse_resources.py", "test_abuse_protocol.py", "test_abuse_files.py"
 LIMITS, HOSTILE, PROCESSES = "test_limits.py", "test_hostile_worker.py", "test_processes.py"
 EXECUTE, WALLS = "test_execute.py", "test_sandbox_walls.py"
+CRASH, CHECKPOINTS, LIBRARIES = "test_crash.py", "test_checkpoints.py", "test_libraries.py"
 
 ROWS = {
     "R1": [(RESOURCES, "test_fork_bomb"), (LIMITS, "test_a_fork_bomb_stays_at_the_limit")],
@@ -52,4 +53,17 @@ ROWS = {
     "F1": [(FILES, "test_a_layer_full_of_traps"), (FILES, "test_a_layer_that_changes_meanwhile")],
     "F2": [(FILES, "test_a_layer_full_of_traps")],
     "F3": [(FILES, "test_a_layer_full_of_traps")],
+    "C1": [(CRASH, "test_two_resumes_draw_different_numbers"),
+           (CRASH, "test_two_kernels_draw_different_numbers"),
+           (CRASH, "test_a_seed_that_the_user_set_goes_on")],
+    "C2": [(LIBRARIES, "test_small"), (CHECKPOINTS, "test_tasks_input_and_files")],
+    "C3": [(CHECKPOINTS, "test_rollback"), (CHECKPOINTS, "test_tasks_input_and_files")],
+    "C4": [(CHECKPOINTS, "test_a_secret_of_a_later_cell_is_gone")],
+    "C5": [(CRASH, "test_crash"), (CRASH, "test_stack_overflow_in_c"),
+           (LIMITS, "test_memory_kills_the_cell_and_the_state_comes_back")],
+    "C6": [(CHECKPOINTS, "test_a_thousand")],
+    "C7": [(CHECKPOINTS, "test_what_a_copy_does_not_do_again")],
+    "C8": [(CHECKPOINTS, "test_what_a_copy_does_not_do_again")],
+    "C10": [(CHECKPOINTS, "test_faults"), (CHECKPOINTS, "test_interrupts_at_any_point"),
+            (HOSTILE, "test_checkpoint_lie"), (HOSTILE, "test_rollback_to_a_lie")],
 }

@@ -204,6 +204,44 @@ def test_tasks_input_and_files(fresh, tmp_path_factory):
     assert fresh.run("answer").result == "'yes'"
 
 
+def test_a_secret_of_a_later_cell_is_gone(fresh):
+    """Row C4.  Its halves never stand together in what this test itself writes."""
+    def times_found():
+        return ok(fresh.run(
+            "import os, re\nhalf, fd, found = 'Kh7wQz-Xp3', os.open('/proc/self/mem', 0), 0\n"
+            "for line in open('/proc/self/maps'):\n"
+            "    low, high = (int(n, 16) for n in line.split()[0].split('-'))\n"
+            "    if 'r' not in line.split()[1] or high - low > 1 << 28: continue\n"
+            "    try: chunk = os.pread(fd, high - low, low)\n"
+            "    except (OSError, OverflowError): continue\n"
+            "    found += sum(chunk[m.end():m.end() + 6][::-1] == b'terces'\n"
+            "                 for m in re.finditer(half.encode(), chunk))\n"
+            "os.close(fd)\ndel chunk\nfound")).result
+
+    ok(fresh.run("%checkpoint before"))
+    ok(fresh.run("key = 'Kh7wQz-Xp3' + 'terces'[::-1]"))
+    assert int(times_found()) > 0
+    ok(fresh.run("%rollback before"))
+    assert times_found() == "0"
+
+
+def test_what_a_copy_does_not_do_again(fresh):
+    """Rows C7 and C8: no exit handler and no finaliser runs in what is dropped, and text in
+    the buffers of C and Python comes once."""
+    ok(fresh.run("import atexit, ctypes, os\natexit.register(open('exits', 'a').write, 'x')\n"
+                 "class Noisy:\n    def __del__(self): open('deleted', 'a').write('x')\n"
+                 "noisy = Noisy()\nfile = open('log', 'w'); file.write('in the buffer\\n')\n"
+                 "libc = ctypes.CDLL(None)"))
+    cell = ok(fresh.run("print('P', end=''); libc.printf(b'C')\n%checkpoint one"))
+    assert cell.stdout.count("P") == cell.stdout.count("C") == 1, cell.stdout
+    for command in ("%checkpoint one", "%checkpoint two", "%rollback one", "%checkpoint --drop two",
+                    "%rollback one", "%undo"):
+        cell = ok(fresh.run(command))
+        assert "P" not in cell.stdout and "C" not in cell.stdout.replace("Cells", ""), cell.stdout
+    assert ok(fresh.run("file.flush(); os.path.getsize('exits'), os.path.exists('deleted'), "
+                        "open('log').read()")).result == "(0, False, 'in the buffer\\n')"
+
+
 def test_only_a_cell_in_its_main_thread_can_order(fresh):
     cell = ok(fresh.run("import threading\nseen = []\ndef go():\n    try:\n"
                         "        get_ipython().run_line_magic('checkpoint', 'x')\n"
