@@ -298,7 +298,7 @@ static void order_new(struct rf_supervisor *s, struct rf_bytes name, bool in_cel
         return;
     }
     if (!s->making.process) { /* else the automatic one that is being made is of this very state */
-        s->making = (struct rf_supervisor_making){0};
+        s->making = (struct rf_supervisor_making){.was_idle = true}; /* the user's, not the policy's */
         order_checkpoint(s);
     }
     s->making.ordered = true;

@@ -45,7 +45,7 @@ struct rf_supervisor_arrival {
 struct rf_supervisor_making {
     struct rf_checkpoint *process; /* owned; NULL: none is being made */
     bool gone;      /* that process ended already; the worker's word of it is to come */
-    bool was_idle;  /* when it was ordered */
+    bool was_idle;  /* when it was ordered: at no charge */
     bool ordered;   /* by the user, who waits for an answer */
     bool in_cell;   /* likewise, at the end of the cell that runs */
     char name[RF_CHECKPOINT_NAME_MAX + 1];

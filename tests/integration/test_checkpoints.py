@@ -248,6 +248,15 @@ def test_only_a_cell_in_its_main_thread_can_order(fresh):
                         "    except Exception as e: seen.append(type(e).__name__)\n"
                         "t = threading.Thread(target=go); t.start(); t.join(); seen"))
     assert cell.result == "['UsageError']"
+    cell = fresh.run("import os\npid = os.fork()\nif pid == 0:\n    go()\n    os._exit(len(seen))\n"
+                     "os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])")
+    assert ok(cell).result == "2"
+    ok(fresh.run("import asyncio\nawait asyncio.sleep(0.01)\nx = 1\n%checkpoint here"))
+    assert ok(fresh.run("import asyncio; await asyncio.sleep(0.01)\nx = 2\n"
+                        "%rollback here")).stdout.count("Rolled back") == 1
+    assert ok(fresh.run("await asyncio.sleep(0.01, x)")).result == "1"
+    ok(fresh.run("%checkpoint quietly", silent=True))
+    assert "quietly" in [each["name"] for each in listed(fresh)]
 
 
 # When something fails: the old state or the new, never none

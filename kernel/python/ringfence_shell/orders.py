@@ -47,8 +47,11 @@ class Orders:
     def give(self, operation: str, name: str = "") -> dict[str, Any]:
         """What the gateway says of the order.  UsageError with its reason when it refuses."""
         asked = self._request
-        if asked is None or threading.current_thread() is not threading.main_thread():
-            raise UsageError("checkpoints are ordered by a cell that runs, in the main thread")
+        main = threading.current_thread() is threading.main_thread()
+        if asked is None or not main or not _ringfence.is_worker():
+            raise UsageError(
+                "checkpoints are ordered by a cell that runs, in the main thread of its process"
+            )
         alone = b"1" if _is_alone(asked.content.get("code", "")) else b""
         # An interrupt would leave the order without a cell: it waits for the answer.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
