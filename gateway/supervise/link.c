@@ -330,6 +330,11 @@ int rf_link_send(struct rf_link *link, uint8_t type, uint64_t request_id,
     return 0;
 }
 
+bool rf_link_is_behind(const struct rf_link *link)
+{
+    return link->first != NULL;
+}
+
 void rf_link_drain(struct rf_link *link)
 {
     for (int i = 0; i < DRAIN_ROUNDS_MAX && !read_frames(link, FRAMES_A_ROUND); i++)

@@ -40,6 +40,9 @@ void rf_link_listen(struct rf_link *link, const struct rf_link_events *events);
 int rf_link_send(struct rf_link *link, uint8_t type, uint64_t request_id,
                  const struct rf_bytes *parts, size_t n_parts, int fd);
 
+/* Does something wait that the worker has not taken yet? */
+bool rf_link_is_behind(const struct rf_link *link);
+
 /* The worker broke a rule that its reader found: no more is read or sent. */
 void rf_link_break(struct rf_link *link);
 

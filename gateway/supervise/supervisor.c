@@ -127,6 +127,10 @@ void rf_supervisor_pass_frame(struct rf_supervisor *s, const struct rf_frame *fr
             kill_worker(s, "it broke the worker protocol (checkpoint)");
         return;
     }
+    if (frame->type == RF_MSG_ORDER && rf_link_is_behind(s->link)) { /* answers would pile up */
+        kill_worker(s, "it broke the worker protocol (orders)");
+        return;
+    }
     uint64_t pid;
     if (frame->type == RF_MSG_HELLO && !s->entered) {
         keep_hello(s, frame);

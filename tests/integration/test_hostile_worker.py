@@ -202,10 +202,10 @@ DEATHS = [
     ("input", "broke the worker protocol"),
     ("input-forged", "broke the worker protocol"),
     ("checkpoint-unasked", "broke the worker protocol"),
+    ("order-flood", "(orders)"),
     ("order-forged", "broke the worker protocol"),
     (f"order {33 * 'x'}", "broke the worker protocol"),
     (f"order drop {257 * 'x'}", "broke the worker protocol"),
-    ("order rollback 1", "broke the worker protocol"),  # and replies before the answer
     *((f"message {number}", "broke the worker protocol")
       for number in (0, 1, 3, 5, 8, 9, 16, 17, 18, 19, 20, 22, 23, 64, 255)),
     ("fork-hold\nkill 9", "SIGKILL"),
@@ -357,6 +357,15 @@ def test_rollback_to_a_lie(mock, lie, states):
     assert mock.hostile("recall").result == ("bad" if works else "now")
     assert order("rollback", "good")["status"] == "ok"
     assert mock.hostile("recall").result == "good"
+    mock.works()
+
+
+def test_a_reply_before_the_answer_to_an_order(mock):
+    mock.run("keep before")
+    time.sleep(RESTED)
+    mock.newest_count = 1
+    assert "broke the worker protocol" in died(mock.hostile("order rollback 1"))
+    assert mock.hostile("recall").result == "before"
     mock.works()
 
 

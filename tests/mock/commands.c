@@ -476,6 +476,15 @@ static enum rf_mock_outcome do_order(struct rf_mock *mock, const char *argument)
     return RF_MOCK_OK;
 }
 
+/* order-flood: reads no answer */
+static enum rf_mock_outcome do_order_flood(struct rf_mock *mock, const char *argument)
+{
+    struct rf_bytes parts[3] = {RF_BYTES("recover"), {0}, {0}};
+    while (!rf_worker_send(RF_MSG_ORDER, mock->request, parts, 3))
+        ;
+    return RF_MOCK_OK;
+}
+
 static enum rf_mock_outcome do_order_forged(struct rf_mock *mock, const char *argument)
 {
     struct rf_bytes parts[3] = {RF_BYTES("list"), {0}, {0}};
@@ -533,6 +542,7 @@ static const struct {
     {"message", do_message},
     {"no-reply", do_no_reply},
     {"order", do_order},
+    {"order-flood", do_order_flood},
     {"order-forged", do_order_forged},
     {"parts", do_parts},
     {"parts-many", do_many_parts},

@@ -243,7 +243,7 @@ int main(int argc, char **argv)
     int r = rf_zygote_serve(&options);
     if (r != 1)
         return r ? 1 : 0;
-    if (rf_spare_await(&spawn) != 1)
+    if (rf_spare_await(&spawn) != 1 || rf_spare_confine())
         _exit(0);
     struct rf_mock mock = {.generation = spawn.generation, .count = "0"};
     struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: `sleep` ends */
