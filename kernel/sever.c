@@ -42,12 +42,11 @@ static bool is_locked(int fd)
 }
 
 /* The same file with a lock and a position of its own; -1 if that cannot be. */
-static int open_anew(int fd)
+static int open_anew(int fd, int flags)
 {
     char path[40];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    int flags = fcntl(fd, F_GETFL);
-    int anew = flags < 0 ? -1 : open(path, (flags & (O_ACCMODE | O_APPEND)) | O_CLOEXEC);
+    int anew = open(path, flags | O_CLOEXEC);
     if (anew >= 0)
         lseek(anew, lseek(fd, 0, SEEK_CUR), SEEK_SET);
     return anew;
@@ -59,22 +58,33 @@ static void replace(int fd, int with)
     dup3(with, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
 }
 
+static void reopen(int fd, int flags, int dead)
+{
+    int anew = open_anew(fd, flags);
+    replace(fd, anew < 0 ? dead : anew);
+    if (anew >= 0)
+        close(anew);
+}
+
 static void sever(int fd, int dead)
 {
     struct stat st;
     if (fstat(fd, &st))
         return;
-    if (has_peer(&st)) {
+    if (has_peer(&st))
         replace(fd, dead);
-    } else if (S_ISREG(st.st_mode) && is_locked(fd)) {
-        int anew = open_anew(fd);
-        replace(fd, anew < 0 ? dead : anew);
-        if (anew >= 0)
-            close(anew);
-    }
+    else if (S_ISREG(st.st_mode) && is_locked(fd))
+        reopen(fd, fcntl(fd, F_GETFL) & (O_ACCMODE | O_APPEND), dead);
 }
 
-void rf_sever_descriptors(int from)
+static void sever_file(int fd, int dead)
+{
+    struct stat st;
+    if (!fstat(fd, &st) && S_ISREG(st.st_mode))
+        reopen(fd, O_RDONLY, dead);
+}
+
+static void each_descriptor(int from, void (*act)(int fd, int dead))
 {
     int pair[2];
     DIR *dir = opendir("/proc/self/fd");
@@ -87,8 +97,18 @@ void rf_sever_descriptors(int from)
     for (struct dirent *e; (e = readdir(dir));) {
         int fd = (int)strtol(e->d_name, NULL, 10);
         if (fd >= from && fd != pair[0] && fd != dirfd(dir))
-            sever(fd, pair[0]);
+            act(fd, pair[0]);
     }
     close(pair[0]);
     closedir(dir);
+}
+
+void rf_sever_descriptors(int from)
+{
+    each_descriptor(from, sever);
+}
+
+void rf_sever_files(int from)
+{
+    each_descriptor(from, sever_file);
 }

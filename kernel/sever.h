@@ -13,4 +13,8 @@
  * All other descriptors stay. */
 void rf_sever_descriptors(int from);
 
+/* In a process that only answers: every regular file is opened anew to be read, so that
+ * nothing is written and no position moves that the worker shares. */
+void rf_sever_files(int from);
+
 #endif

@@ -238,33 +238,69 @@ static int64_t microseconds(clockid_t clock)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-static int resume(struct rf_frame *order)
+static int become_worker(const struct rf_frame *order)
 {
-    if (order->n_fds != RF_FD_COUNT) {
-        for (size_t i = 0; i < order->n_fds; i++)
-            close(order->fds[i]);
-        return -EPROTO;
-    }
-    pid_t twin = rf_fork_sibling();
-    if (!twin) {
-        int r = rf_worker_install(order->fds, order->request_id);
-        if (r)
-            _exit(1);
+    int r = rf_worker_install(order->fds, order->request_id);
+    if (!r)
         rf_sandbox_oom(RF_OOM_WORKER);
+    return r;
+}
+
+/* It has no generation: what it prints and publishes is nobody's. */
+static int become_answerer(const struct rf_frame *order)
+{
+    setsid();
+    if (dup3(order->fds[0], RF_WORKER_SOCKET, O_CLOEXEC) < 0)
+        return -errno;
+    close(order->fds[0]);
+    prctl(PR_SET_NAME, "ringfence-answr");
+    rf_sever_files(FIRST_FREE_FD);
+    rf_sandbox_oom(RF_OOM_WORKER);
+    return 0;
+}
+
+/* What a checkpoint does on an order: it forks, and the child becomes something. */
+static const struct order {
+    uint8_t type;
+    size_t n_fds;
+    int (*become)(const struct rf_frame *order);
+} orders[] = {
+    {RF_MSG_RESUME, RF_FD_COUNT, become_worker},
+    {RF_MSG_ANSWER, 1, become_answerer},
+};
+
+static const struct order *find_order(const struct rf_frame *frame)
+{
+    for (size_t i = 0; i < sizeof(orders) / sizeof(*orders); i++)
+        if (orders[i].type == frame->type && orders[i].n_fds == frame->n_fds)
+            return &orders[i];
+    return NULL;
+}
+
+/* 1 in the child, 0 in the checkpoint, or -errno. */
+static int obey(const struct rf_frame *frame)
+{
+    const struct order *order = find_order(frame);
+    pid_t child = order ? rf_fork_sibling() : 0;
+    if (order && !child) {
+        if (order->become(frame))
+            _exit(1);
         return 1;
     }
-    for (int i = 0; i < RF_FD_COUNT; i++)
-        close(order->fds[i]);
+    for (size_t i = 0; i < frame->n_fds; i++)
+        close(frame->fds[i]);
+    if (!order)
+        return -EPROTO;
     char text[16];
-    int n = snprintf(text, sizeof(text), "%d", twin > 0 ? twin : 0);
+    int n = snprintf(text, sizeof(text), "%d", child > 0 ? child : 0);
     struct rf_bytes part = {(uint8_t *)text, (size_t)n};
-    return rf_frame_send(RF_WORKER_SOCKET, RF_MSG_RESUMED, order->request_id, &part, 1, NULL, 0);
+    return rf_frame_send(RF_WORKER_SOCKET, RF_MSG_RESUMED, frame->request_id, &part, 1, NULL, 0);
 }
 
 /* The life of a checkpoint: it sleeps on its control socket, which stands
- * where the worker's was, and forks when told to.  Returns only in a resumed
- * worker.  It runs no Python and no exit handlers. */
-static int64_t be_checkpoint(int control)
+ * where the worker's was, and forks when told to.  Returns only in a child, with
+ * the order.  It runs no Python and no exit handlers. */
+static int be_checkpoint(int control, struct rf_frame *ret_order)
 {
     setsid(); /* the worker waits for it, see await_own_session() */
     if (dup3(control, RF_WORKER_SOCKET, O_CLOEXEC) < 0)
@@ -279,20 +315,16 @@ static int64_t be_checkpoint(int control)
     rf_sever_descriptors(FIRST_FREE_FD);
     prctl(PR_SET_NAME, "ringfence-ckpt");
     rf_sandbox_oom(RF_OOM_CHECKPOINT);
-    struct rf_frame_reader orders = {0};
+    rf_frame_reader_deinit(&reader); /* of the worker's messages; from here on of orders */
     for (;;) {
-        struct rf_frame order;
-        int r = rf_frame_recv(RF_WORKER_SOCKET, 0, &orders, packet, &order);
+        int r = rf_frame_recv(RF_WORKER_SOCKET, 0, &reader, packet, ret_order);
         if (r == -EINTR)
             continue;
-        if (r != 1 || order.type != RF_MSG_RESUME)
+        if (r != 1)
             _exit(0);
-        uint64_t generation = order.request_id;
-        r = resume(&order);
-        if (r == 1) {
-            rf_frame_reader_deinit(&orders);
-            return (int64_t)generation;
-        }
+        r = obey(ret_order);
+        if (r == 1)
+            return 1;
         if (r)
             _exit(1);
     }
@@ -366,7 +398,8 @@ static const char *check_threads(const char *reason, unsigned spared)
                : "threads of native code run, and a fork holds only the main one";
 }
 
-int64_t rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned spared)
+int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned spared,
+                         struct rf_frame *ret_order)
 {
     if (!rf_generation())
         return -ECHILD;
@@ -378,7 +411,7 @@ int64_t rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsig
         rf_snapshot_give_back();
     pid_t pid = control < 0 ? -EMFILE : rf_fork_sibling();
     if (!pid)
-        return be_checkpoint(control);
+        return be_checkpoint(control, ret_order);
     if (control >= 0)
         close(control);
     if (pid > 0 && !await_own_session(pid))
@@ -386,4 +419,9 @@ int64_t rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsig
     int64_t cost_us = microseconds(CLOCK_THREAD_CPUTIME_ID) - began + copying;
     tell_checkpoint(id, pid, cost_us, check_threads(reason, spared));
     return pid < 0 ? pid : 0;
+}
+
+int rf_worker_answer(uint64_t id, const struct rf_bytes *parts, size_t n_parts)
+{
+    return rf_frame_send(RF_WORKER_SOCKET, RF_MSG_REPLY, id, parts, n_parts, NULL, 0);
 }

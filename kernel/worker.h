@@ -45,9 +45,15 @@ int rf_worker_take_fd(void);
  * when user code left no number for it: none is made).  `reason`: why it is
  * crash-only; "": it is not.  `spared`: so many threads beside the main one can
  * be left out; more make it crash-only.
- * Returns 0 in the worker, which has told the gateway; the new generation in
- * a process resumed from the checkpoint, whose descriptors are in place;
- * -errno when none was made (the gateway was told that, too). */
-int64_t rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned spared);
+ * Returns 0 in the worker, which has told the gateway; 1 in a process that was
+ * forked from the checkpoint by *ret_order: the worker of that generation
+ * (RF_MSG_RESUME), whose descriptors are in place, or one that is to answer a
+ * request (RF_MSG_ANSWER; its parts stay valid) with rf_worker_answer(), and is
+ * no worker otherwise.  -errno when none was made (the gateway was told that, too). */
+int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned spared,
+                         struct rf_frame *ret_order);
+
+/* Sends the parts of RF_MSG_REPLY as the answer with that id. */
+int rf_worker_answer(uint64_t id, const struct rf_bytes *parts, size_t n_parts);
 
 #endif

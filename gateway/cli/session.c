@@ -182,9 +182,16 @@ static void on_checkpoints(void *ctx, struct rf_buf *to)
     rf_supervisor_list_checkpoints(s->supervisor, to);
 }
 
+static bool on_answer(void *ctx, uint64_t id, const struct rf_bytes *parts, size_t n_parts)
+{
+    struct session *s = ctx;
+    return rf_supervisor_answer(s->supervisor, id, parts, n_parts);
+}
+
 static const struct rf_kernel_ops kernel_ops = {on_send,  on_worker, on_interrupt, on_shutdown,
                                                 on_rested, on_flush, on_kill,      on_notice,
-                                                on_order, on_checkpoints};
+                                                on_order, on_checkpoints,
+                                                on_answer};
 
 /* --- incoming --- */
 

@@ -95,6 +95,7 @@ struct rf_kernel *rf_kernel_free(struct rf_kernel *kernel)
     rf_request_free(kernel->running);
     rf_request_queue_deinit(&kernel->queue);
     rf_request_queue_deinit(&kernel->info_queue);
+    rf_request_queue_deinit(&kernel->answers.asked);
     rf_history_free(kernel->history);
     rf_parents_deinit(&kernel->parents);
     rf_streams_deinit(&kernel->streams);
@@ -310,7 +311,9 @@ static bool enqueue(struct rf_kernel *kernel, struct rf_request_queue *queue,
         answer_error(kernel, view, "MemoryError", "the gateway is out of memory");
         return false;
     }
+    request->came_us = kernel->watch.active_us;
     rf_request_queue_push(queue, request);
+    rf_kernel_answers_wait(kernel, request);
     return true;
 }
 
@@ -606,6 +609,7 @@ static void fail_all(struct rf_kernel *kernel)
     }
     rf_kernel_answer_infos(kernel);
     fail_queue(kernel, &kernel->queue);
+    fail_queue(kernel, &kernel->answers.asked);
 }
 
 bool rf_kernel_end(struct rf_kernel *kernel)
@@ -645,12 +649,15 @@ int64_t rf_kernel_deadline(const struct rf_kernel *kernel)
 {
     int64_t text = rf_streams_deadline(&kernel->streams);
     int64_t limit = rf_kernel_limits_deadline(kernel);
-    return text < limit ? text : limit;
+    int64_t answer = rf_kernel_answers_deadline(kernel);
+    int64_t first = text < limit ? text : limit;
+    return first < answer ? first : answer;
 }
 
 void rf_kernel_on_time(struct rf_kernel *kernel, int64_t now_us)
 {
     if (now_us >= rf_streams_deadline(&kernel->streams))
         rf_streams_flush(&kernel->streams);
+    rf_kernel_answers_on_time(kernel, now_us);
     rf_kernel_limits_on_time(kernel, now_us);
 }

@@ -58,7 +58,13 @@ struct rf_kernel_ops {
     void (*order)(void *ctx, enum rf_order order, struct rf_bytes name, bool in_cell);
     /* Appends a JSON array of the checkpoints that there are. */
     void (*checkpoints)(void *ctx, struct rf_buf *to);
+    /* A request (parts as in RF_MSG_REQUEST) that came while a cell runs: has a checkpoint
+     * answer it; rf_kernel_on_answer() follows, maybe within the call.  False: nobody can.
+     * NULL: never. */
+    bool (*answer)(void *ctx, uint64_t id, const struct rf_bytes *parts, size_t n_parts);
 };
+
+#define RF_ANSWER_PATIENCE_US 20000 /* in which the cell may end, and the worker answer itself */
 
 struct rf_kernel_options {
     const char *kernel_id;    /* in iopub topics */
@@ -90,6 +96,9 @@ void rf_kernel_on_subscribe(struct rf_kernel *kernel, struct rf_bytes topic);
  * worker.  RF_MSG_FENCE and RF_MSG_CHECKPOINTED are the owner's and not passed
  * on. */
 int rf_kernel_on_worker(struct rf_kernel *kernel, const struct rf_frame *frame, int64_t now_us);
+
+/* What ops->answer found for that id: the parts of RF_MSG_REPLY, not trusted; NULL: nothing. */
+void rf_kernel_on_answer(struct rf_kernel *kernel, uint64_t id, const struct rf_frame *frame);
 
 /* Bytes of the pipe of fd 1 or 2; they belong to the newest request that is a
  * cell or a comm message. */

@@ -30,6 +30,14 @@ struct rf_kernel_watch {
     int64_t active_us;
 };
 
+/* What is answered while a cell runs; kernel_answers.c. */
+struct rf_kernel_answers {
+    struct rf_request_queue asked; /* with the owner; their ids are of another count */
+    uint64_t last_id;
+    int64_t due_us;   /* the first that waits has waited for long enough; 0: none ever waited */
+    int64_t ready_us; /* when the worker said HELLO */
+};
+
 struct rf_kernel {
     const struct rf_kernel_ops *ops; /* borrowed until free */
     void *ctx;
@@ -53,6 +61,7 @@ struct rf_kernel {
     bool failed;      /* no worker can be had */
     bool ended;       /* shutdown was asked for */
     struct rf_kernel_watch watch;
+    struct rf_kernel_answers answers;
     char end_reason[RF_LIMIT_WORDS_MAX + 32]; /* why it ended, if not by a shutdown */
 };
 
@@ -91,6 +100,12 @@ int rf_kernel_on_order(struct rf_kernel *kernel, const struct rf_frame *frame, i
 /* ringfence_checkpoint_request in its turn; ringfence_checkpoints_request at once. */
 void rf_kernel_take_order(struct rf_kernel *kernel, const struct rf_request *request);
 void rf_kernel_answer_checkpoints(struct rf_kernel *kernel, const struct rf_request *request);
+/* --- kernel_answers.c --- */
+
+/* `request` is in the queue. */
+void rf_kernel_answers_wait(struct rf_kernel *kernel, struct rf_request *request);
+int64_t rf_kernel_answers_deadline(const struct rf_kernel *kernel);
+void rf_kernel_answers_on_time(struct rf_kernel *kernel, int64_t now_us);
 
 /* --- kernel_limits.c --- */
 

@@ -233,6 +233,7 @@ static int on_hello(struct rf_kernel *kernel, const struct rf_frame *frame, int6
     rf_buf_deinit(&kernel->info);
     kernel->info = info;
     kernel->ready = true;
+    kernel->answers.ready_us = now_us;
     kernel->failed = false;
     rf_kernel_answer_infos(kernel);
     if (!kernel->ended)

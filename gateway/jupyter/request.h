@@ -45,6 +45,7 @@ struct rf_request {
     struct rf_bytes header, metadata, content; /* raw JSON objects */
     const struct rf_bytes *buffers;
     size_t n_buffers;
+    int64_t came_us; /* when it began to wait */
 
     /* Once it is with the worker. */
     uint64_t id;

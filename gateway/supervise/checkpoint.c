@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
+
 struct rf_checkpoint {
     uint64_t id;
     const struct rf_checkpoint_events *events; /* borrowed */
@@ -79,6 +81,24 @@ int rf_checkpoint_resume(struct rf_checkpoint *checkpoint, uint64_t generation,
                          const int fds[RF_FD_COUNT])
 {
     return rf_frame_send(checkpoint->fd, RF_MSG_RESUME, generation, NULL, 0, fds, RF_FD_COUNT);
+}
+
+/* Whole or not at all: it may be a hostile peer that never reads. */
+int rf_checkpoint_ask(struct rf_checkpoint *checkpoint, uint64_t id, const struct rf_bytes *parts,
+                      size_t n_parts, int fd)
+{
+    RF_AUTO(rf_frame_writer_deinit) struct rf_frame_writer writer = {0};
+    int r = rf_frame_writer_init(&writer, RF_MSG_ANSWER, id, parts, n_parts);
+    if (!r && writer.body.len > RF_PACKET_MAX - sizeof(struct rf_packet_header))
+        r = -EMSGSIZE;
+    if (r)
+        return r;
+    writer.fds[0] = fd;
+    writer.n_fds = 1;
+    do
+        r = rf_frame_writer_send(&writer, checkpoint->fd, MSG_DONTWAIT);
+    while (r == -EINTR);
+    return r;
 }
 
 uint64_t rf_checkpoint_id(const struct rf_checkpoint *checkpoint)

@@ -13,7 +13,7 @@
 struct rf_checkpoint;
 
 struct rf_checkpoint_events {
-    /* The new worker was forked: its generation, its pid in the sandbox (0: it
+    /* The new process was forked: its generation or id, its pid in the sandbox (0: it
      * could not be made). */
     void (*on_resumed)(void *ctx, struct rf_checkpoint *checkpoint, uint64_t generation, int pid);
     /* It ended or broke the protocol; it is of no more use, close it. */
@@ -26,6 +26,10 @@ struct rf_checkpoint *rf_checkpoint_new(uv_loop_t *loop, uint64_t id, int *ret_f
 /* resume(checkpoint, generation, descriptors); the descriptors stay the caller's. */
 int rf_checkpoint_resume(struct rf_checkpoint *checkpoint, uint64_t generation,
                          const int fds[RF_FD_COUNT]);
+/* Has it fork the process `id` for a request (RF_MSG_ANSWER); `fd` stays the caller's.
+ * -EMSGSIZE: the request does not fit into one packet; -EAGAIN: it does not read. */
+int rf_checkpoint_ask(struct rf_checkpoint *checkpoint, uint64_t id, const struct rf_bytes *parts,
+                      size_t n_parts, int fd);
 uint64_t rf_checkpoint_id(const struct rf_checkpoint *checkpoint);
 /* The checkpoint process ends; no event follows; the memory goes later. */
 void rf_checkpoint_close(struct rf_checkpoint *checkpoint);

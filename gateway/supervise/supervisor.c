@@ -177,6 +177,8 @@ static void finish_stop(struct rf_supervisor *s)
     for (int i = 0; i < TIMERS; i++)
         stop_timer(s, i);
     rf_supervisor_close_checkpoints(s);
+    rf_answers_free(s->answers);
+    s->answers = NULL;
     rf_link_close(s->link);
     s->link = NULL;
     rf_enclosure_close(s->enclosure);
@@ -467,7 +469,12 @@ struct rf_supervisor *rf_supervisor_new(uv_loop_t *loop, const struct rf_supervi
     if (!s)
         return NULL;
     *s = (struct rf_supervisor){.loop = loop, .options = *options, .events = events, .ctx = ctx,
-                                .next_id = 1, .open_timers = TIMERS};
+                                .next_id = 1, .open_timers = TIMERS,
+                                .answers = rf_answers_new(loop, &rf_supervisor_answers_events, s)};
+    if (!s->answers) {
+        free(s);
+        return NULL;
+    }
     for (int i = 0; i < TIMERS; i++) {
         uv_timer_init(loop, &s->timers[i]);
         s->timers[i].data = s;

@@ -53,6 +53,10 @@ void rf_supervisor_order(struct rf_supervisor *supervisor, enum rf_order order,
                          struct rf_bytes name, bool in_cell);
 void rf_supervisor_list_checkpoints(const struct rf_supervisor *supervisor, struct rf_buf *to);
 
+/* Has the newest checkpoint answer a request (kernel.h: ops->answer). */
+bool rf_supervisor_answer(struct rf_supervisor *supervisor, uint64_t id,
+                          const struct rf_bytes *parts, size_t n_parts);
+
 /* Its cell does not heed an interrupt: ends the worker, for this reason. */
 void rf_supervisor_kill(struct rf_supervisor *supervisor, const char *why);
 /* What a cell is to be told on its end (a limit that it ran into), or NULL. */

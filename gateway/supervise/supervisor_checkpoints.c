@@ -447,12 +447,45 @@ void rf_supervisor_distrust(struct rf_supervisor *s)
             s->checkpoints.entries[i].distrusted = true;
 }
 
+/* --- answers --- */
+
+static void on_answer(void *ctx, uint64_t process, uint64_t request, const struct rf_frame *reply)
+{
+    struct rf_supervisor *s = ctx;
+    rf_keeper_order(s->keeper, RF_KEEPER_KILL, process, 0, 0);
+    rf_kernel_on_answer(s->kernel, request, reply);
+}
+
+const struct rf_answers_events rf_supervisor_answers_events = {on_answer};
+
+bool rf_supervisor_answer(struct rf_supervisor *s, uint64_t id, const struct rf_bytes *parts,
+                          size_t n_parts)
+{
+    const struct rf_checkpoint_entry *from = rf_checkpoints_newest(&s->checkpoints);
+    return from && s->state == RUNNING &&
+           rf_answers_ask(s->answers, from->process, RF_ANSWERS_FIRST_ID + s->next_id++, id, parts,
+                          n_parts);
+}
+
+/* So that its keeper can end it, with all that it may fork; if that is over, at once. */
+static void answer_started(struct rf_supervisor *s, uint64_t process, int pid)
+{
+    if (pid)
+        rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, process, pid, 0);
+    if (pid && !rf_answers_awaits(s->answers, process))
+        rf_keeper_order(s->keeper, RF_KEEPER_KILL, process, 0, 0);
+}
+
 /* --- the checkpoints' own events --- */
 
 static void on_resumed(void *ctx, struct rf_checkpoint *checkpoint, uint64_t generation, int pid)
 {
     struct rf_supervisor *s = ctx;
     struct rf_supervisor_arrival *arrival = &s->arrival;
+    if (generation >= RF_ANSWERS_FIRST_ID) {
+        answer_started(s, generation, pid);
+        return;
+    }
     if (arrival->link && generation == rf_link_generation(arrival->link)) {
         if (!pid) {
             abandon_rollback(s, "it could not fork");

@@ -5,6 +5,7 @@
 #ifndef RINGFENCE_GATEWAY_SUPERVISE_SUPERVISOR_IMPL_H
 #define RINGFENCE_GATEWAY_SUPERVISE_SUPERVISOR_IMPL_H
 
+#include "gateway/supervise/answers.h"
 #include "gateway/supervise/checkpoints.h"
 #include "gateway/supervise/keeper.h"
 #include "gateway/supervise/link.h"
@@ -66,6 +67,7 @@ struct rf_supervisor {
     struct rf_link *link;
     struct rf_checkpoints checkpoints;
     struct rf_supervisor_making making;
+    struct rf_answers *answers; /* owned */
     struct rf_supervisor_arrival arrival;
     struct rf_checkpoint_entry resumed; /* likewise, of which the worker comes; number 0: none */
     uint64_t before_rollback; /* of the one that holds the state before the last rollback; 0: none */
@@ -112,6 +114,7 @@ int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame
 bool rf_supervisor_resume(struct rf_supervisor *s);
 /* The checkpoint that was resumed last does not make a worker that lives. */
 void rf_supervisor_distrust(struct rf_supervisor *s);
+extern const struct rf_answers_events rf_supervisor_answers_events;
 /* The keeper's word of a death that was not the worker's. */
 void rf_supervisor_other_died(struct rf_supervisor *s, uint64_t id);
 /* A worker on its way takes the place of the one that has died; false: none is. */

@@ -24,6 +24,9 @@
 #define RF_SUBSCRIBER_STALL_MS 30000        /* a subscriber that takes nothing for so long is cut */
 
 /* Kernel. */
+#define RF_ANSWERS_MAX 8u             /* requests that checkpoints answer at the same time */
+#define RF_ANSWER_TIMEOUT_MS 1000u    /* for one of them; then nothing was found */
+#define RF_ANSWER_MESSAGE_MAX (16u << 20) /* its reply */
 #define RF_STREAM_DELAY_MS 50u        /* longest time that stdout or stderr text is held back */
 #define RF_STREAM_BATCH_MAX (64u << 10) /* text that goes out at once */
 #define RF_HISTORY_CELLS_MAX 10000u   /* --history-size: cells in the history ring */

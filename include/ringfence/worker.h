@@ -49,10 +49,13 @@ enum rf_worker_msg {
 
     /* gateway to checkpoint */
     RF_MSG_RESUME = 8, /* generation of the new worker; []; descriptors as enum rf_worker_fd */
+    RF_MSG_ANSWER = 10, /* an id like a generation; parts as of REQUEST, in one packet; 1
+                           descriptor: a SEQPACKET socket on which a child that lives for this
+                           alone says REPLY, with that id */
 
     /* checkpoint to gateway */
-    RF_MSG_RESUMED = 9, /* generation; [pid in the sandbox of the new worker (decimal), "0" if
-                           none could be made] */
+    RF_MSG_RESUMED = 9, /* generation, or id of ANSWER; [pid in the sandbox of the new process
+                           (decimal), "0" if none could be made] */
 
     /* worker to gateway */
     RF_MSG_HELLO = 16,   /* generation; [pid in the sandbox (decimal), info JSON object]: ready.

@@ -129,14 +129,16 @@ static Py_buffer *views_of(PyObject *parts, Py_ssize_t *ret_n)
     return views;
 }
 
-static PyObject *py_send(PyObject *self, PyObject *args)
+typedef int sender(uint8_t type, uint64_t request_id, const struct rf_bytes *parts, size_t n_parts);
+
+static int answer_with(uint8_t type, uint64_t id, const struct rf_bytes *parts, size_t n_parts)
 {
-    int type;
-    unsigned long long request_id;
-    PyObject *parts;
+    return rf_worker_answer(id, parts, n_parts);
+}
+
+static PyObject *send_parts(PyObject *parts, uint8_t type, uint64_t request_id, sender *send)
+{
     Py_ssize_t n = 0;
-    if (!PyArg_ParseTuple(args, "iKO:send", &type, &request_id, &parts))
-        return NULL;
     Py_buffer *views = views_of(parts, &n);
     if (!views)
         return NULL;
@@ -145,7 +147,7 @@ static PyObject *py_send(PyObject *self, PyObject *args)
         slices[i] = (struct rf_bytes){views[i].buf, (size_t)views[i].len};
     int r;
     Py_BEGIN_ALLOW_THREADS;
-    r = rf_worker_send((uint8_t)type, request_id, slices, (size_t)n);
+    r = send(type, request_id, slices, (size_t)n);
     Py_END_ALLOW_THREADS;
     release_views(views, n);
     if (r == -EMSGSIZE) {
@@ -156,6 +158,16 @@ static PyObject *py_send(PyObject *self, PyObject *args)
     if (r && r != -ECHILD)
         return raise_errno(r);
     Py_RETURN_NONE;
+}
+
+static PyObject *py_send(PyObject *self, PyObject *args)
+{
+    int type;
+    unsigned long long request_id;
+    PyObject *parts;
+    if (!PyArg_ParseTuple(args, "iKO:send", &type, &request_id, &parts))
+        return NULL;
+    return send_parts(parts, (uint8_t)type, request_id, rf_worker_send);
 }
 
 PyDoc_STRVAR(stream_write_doc,
@@ -207,10 +219,11 @@ static PyObject *py_is_worker(PyObject *self, PyObject *unused)
 }
 
 PyDoc_STRVAR(checkpoint_doc,
-             "checkpoint(checkpoint_id, reason, spared) -> None or the generation\n\n"
+             "checkpoint(checkpoint_id, reason) -> None or (type, id, [bytes, ...])\n\n"
              "Makes a checkpoint with the newest descriptor that came with a message; with a\n"
-             "reason, or more threads than are spared, one that is crash-only.  None in the worker; the generation (int) in a\n"
-             "process resumed from the checkpoint.");
+             "reason, one that is crash-only.  None in the worker; in a process forked from the\n"
+             "checkpoint the order that it was forked on: MSG_RESUME with its generation, or\n"
+             "MSG_ANSWER with a request (see answer()).");
 
 static PyObject *py_checkpoint(PyObject *self, PyObject *args)
 {
@@ -221,13 +234,28 @@ static PyObject *py_checkpoint(PyObject *self, PyObject *args)
         return NULL;
     int control = rf_worker_take_fd();
     PyOS_BeforeFork();
-    int64_t generation = rf_worker_checkpoint(id, control, reason, spared);
-    if (generation > 0) {
+    struct rf_frame order;
+    if (rf_worker_checkpoint(id, control, reason, spared, &order) == 1) {
         PyOS_AfterFork_Child();
-        return PyLong_FromLongLong(generation);
+        PyObject *parts = parts_of(&order);
+        return parts ? Py_BuildValue("(iKN)", (int)order.type, (unsigned long long)order.request_id,
+                                     parts)
+                     : NULL;
     }
     PyOS_AfterFork_Parent();
     Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(answer_doc, "answer(id, parts)\n\nSends the parts of MSG_REPLY in a process that only "
+                         "answers.");
+
+static PyObject *py_answer(PyObject *self, PyObject *args)
+{
+    unsigned long long id;
+    PyObject *parts;
+    if (!PyArg_ParseTuple(args, "KO:answer", &id, &parts))
+        return NULL;
+    return send_parts(parts, 0, id, answer_with);
 }
 
 PyDoc_STRVAR(zygote_serve_doc,
@@ -383,6 +411,7 @@ static PyMethodDef methods[] = {
     {"fileno", py_fileno, METH_NOARGS, fileno_doc},
     {"is_worker", py_is_worker, METH_NOARGS, is_worker_doc},
     {"checkpoint", py_checkpoint, METH_VARARGS, checkpoint_doc},
+    {"answer", py_answer, METH_VARARGS, answer_doc},
     {"is_asked", py_is_asked, METH_NOARGS, is_asked_doc},
     {"await_spawn", py_await_spawn, METH_NOARGS, await_spawn_doc},
     {"confine", py_confine, METH_NOARGS, confine_doc},
@@ -408,6 +437,8 @@ static const struct {
     {"MSG_CHECKPOINT", RF_MSG_CHECKPOINT},
     {"MSG_EXIT", RF_MSG_EXIT},
     {"MSG_ORDERED", RF_MSG_ORDERED},
+    {"MSG_RESUME", RF_MSG_RESUME},
+    {"MSG_ANSWER", RF_MSG_ANSWER},
     {"MSG_HELLO", RF_MSG_HELLO},
     {"MSG_REPLY", RF_MSG_REPLY},
     {"MSG_PUBLISH", RF_MSG_PUBLISH},

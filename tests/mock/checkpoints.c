@@ -7,7 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/frame.h"
+#include "common/json.h"
 #include "kernel/fork.h"
 #include "kernel/worker.h"
 #include "tests/mock/mock.h"
@@ -258,11 +260,92 @@ static uint64_t be_checkpoint(struct rf_mock *mock, int control)
     }
 }
 
+/* --- what the process says that is to answer a request --- */
+
+static void answer_ok(const struct rf_mock *mock, uint64_t id)
+{
+    RF_AUTO(rf_buf_deinit) struct rf_buf content = {0};
+    rf_buf_add_str(&content, "{\"status\":\"ok\",\"cursor_start\":0,\"cursor_end\":0,"
+                             "\"metadata\":{},\"matches\":[");
+    rf_json_encode(rf_buf_bytes(&mock->kept), &content);
+    rf_buf_add_str(&content, "]}");
+    struct rf_bytes parts[4] = {rf_buf_bytes(&content), RF_BYTES("{}")};
+    rf_worker_answer(id, parts, 4);
+}
+
+static void answer_other(const struct rf_mock *mock, uint64_t id)
+{
+    answer_ok(mock, id + 1);
+}
+
+static void answer_no_json(const struct rf_mock *mock, uint64_t id)
+{
+    struct rf_bytes parts[4] = {RF_BYTES("[1"), RF_BYTES("{")};
+    rf_worker_answer(id, parts, 4);
+}
+
+static void answer_no_parts(const struct rf_mock *mock, uint64_t id)
+{
+    rf_worker_answer(id, NULL, 0);
+}
+
+static void answer_wrong_type(const struct rf_mock *mock, uint64_t id)
+{
+    struct rf_bytes parts[4] = {RF_BYTES("stream"), {0}, RF_BYTES("{}"), RF_BYTES("{}")};
+    rf_frame_send(RF_WORKER_SOCKET, RF_MSG_PUBLISH, id, parts, 4, NULL, 0);
+}
+
+static void answer_garbage(const struct rf_mock *mock, uint64_t id)
+{
+    (void)!send(RF_WORKER_SOCKET, "garbage", 7, MSG_NOSIGNAL);
+}
+
+static void answer_never(const struct rf_mock *mock, uint64_t id)
+{
+    (void)!fork(); /* what it leaves goes with it */
+    pause_ms(3600000);
+}
+
+static void answer_huge(const struct rf_mock *mock, uint64_t id)
+{
+    RF_AUTO(rf_freep) uint8_t *bytes = calloc(1, RF_ANSWER_MESSAGE_MAX + 1);
+    struct rf_bytes parts[1] = {{bytes, RF_ANSWER_MESSAGE_MAX + 1}};
+    rf_worker_answer(id, parts, 1);
+}
+
+static void answer_nothing(const struct rf_mock *mock, uint64_t id)
+{
+}
+
+static const struct {
+    const char *code;
+    void (*say)(const struct rf_mock *mock, uint64_t id);
+} answers[] = {
+    {"ok", answer_ok},           {"other", answer_other},     {"no-json", answer_no_json},
+    {"no-parts", answer_no_parts}, {"type", answer_wrong_type}, {"garbage", answer_garbage},
+    {"never", answer_never},     {"huge", answer_huge},       {"nothing", answer_nothing},
+};
+
+static void answer(const struct rf_mock *mock, const struct rf_frame *order)
+{
+    struct rf_json_member code = {"code", {0}};
+    if (order->n_parts < 5 || rf_json_object(order->parts[4], &code, 1))
+        _exit(1);
+    for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++)
+        if (rf_json_string_is(code.value, answers[i].code))
+            answers[i].say(mock, order->request_id);
+    _exit(0);
+}
+
 uint64_t rf_mock_checkpoint(struct rf_mock *mock, uint64_t id, int control)
 {
     if (!mock->lie) {
-        int64_t generation = rf_worker_checkpoint(id, control, "", 0);
-        return generation > 0 ? (uint64_t)generation : 0;
+        struct rf_frame order;
+        if (rf_worker_checkpoint(id, control, "", 0, &order) != 1)
+            return 0;
+        if (order.type == RF_MSG_ANSWER)
+            answer(mock, &order);
+        return order.request_id;
     }
     if (mock->lie->answer) {
         close(control);

@@ -100,7 +100,20 @@ static void on_order(void *ctx, enum rf_order order, struct rf_bytes name, bool 
                   in_cell ? " in cell" : "");
 }
 
+static bool on_answer(void *ctx, uint64_t id, const struct rf_bytes *parts, size_t n)
+{
+    struct rig *rig = ctx;
+    assert_int_equal(n, 5);
+    rf_buf_printf(&rig->log, "answer %" PRIu64 " ", id);
+    rf_buf_add_bytes(&rig->log, parts[0]);
+    rf_buf_add_str(&rig->log, " ");
+    rf_buf_add_bytes(&rig->log, parts[4]);
+    rf_buf_add_str(&rig->log, "\n");
+    return rig->answers;
+}
+
 static const struct rf_kernel_ops ops = {
+    .answer = on_answer,
     .send = on_send,
     .worker = on_worker,
     .interrupt = on_interrupt,
@@ -240,4 +253,11 @@ void rig_die(struct rig *rig, int wait_status, bool resumed)
 {
     struct rf_death death = {.wait_status = wait_status, .resumed = resumed, .mark = rig->mark};
     rf_kernel_on_dead(rig->kernel, &death, rig->now);
+}
+
+void rig_answer(struct rig *rig, uint64_t id, const char *content)
+{
+    struct rf_bytes parts[] = {rf_bytes_str(content), RF_BYTES("{}"), {0}, {0}};
+    struct rf_frame frame = {.type = RF_MSG_REPLY, .parts = parts, .n_parts = 4};
+    rf_kernel_on_answer(rig->kernel, id, content ? &frame : NULL);
 }

@@ -6,6 +6,7 @@
  *   <type> <parent> <content>             on iopub; status is "busy m1"
  *   shell|control|stdin <type> <parent> <identities> <content>
  *   worker <type> <id> <part> <part> ...  parts that are long JSON are left out
+ *   answer <id> <type> <content>          asked of a checkpoint
  *   interrupt, shutdown <restart>, rested <us> <waiting>, kill <why>
  *
  * Client messages are numbered: number 7 has msg_id "m7" and identity "c7".
@@ -23,6 +24,7 @@ struct rig {
     int64_t now;
     struct rf_kernel_mark mark; /* of the newest checkpoint */
     bool with_topics;   /* iopub lines start with [topic] */
+    bool answers; /* there is a checkpoint */
     bool with_metadata; /* lines end with metadata and the number of buffers */
 };
 
@@ -53,6 +55,9 @@ int rig_stream(struct rig *rig, uint64_t id, const char *name, const char *text)
 void rig_pipe(struct rig *rig, int fd, const char *bytes);
 
 void rig_checkpoint(struct rig *rig);
+/* What the checkpoint answers; NULL: nothing. */
+void rig_answer(struct rig *rig, uint64_t id, const char *content);
+
 #define RIG_SIGSEGV 11 /* wait status */
 void rig_die(struct rig *rig, int wait_status, bool resumed);
 

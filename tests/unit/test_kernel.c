@@ -100,6 +100,107 @@ static void unknown_types_get_busy_and_idle(void **state)
     rig_free(rig);
 }
 
+static void wait_for_cell(struct rig *rig, int64_t us)
+{
+    rig->now += us;
+    rf_kernel_on_time(rig->kernel, rig->now);
+}
+
+/* The kernel is shown as busy again after each. */
+static void checkpoint_answers_while_a_cell_runs(void **state)
+{
+    struct rig *rig = rig_new_ready();
+    rig->answers = true;
+    rig_execute(rig, 1, "a", "");
+    rig_clear(rig);
+    rig_send(rig, RF_SHELL, 2, "complete_request", "{\"code\":\"x\"}");
+    rig_send(rig, RF_SHELL, 3, "comm_info_request", "{}"); /* only the worker knows */
+    wait_for_cell(rig, RF_ANSWER_PATIENCE_US - 1);
+    assert_int_equal(rf_kernel_deadline(rig->kernel), rig->now + 1);
+    rig_expect(rig, "");
+    wait_for_cell(rig, 1);
+    rig_expect(rig, "answer 1 complete_request {\"code\":\"x\"}\n");
+    rig_send(rig, RF_SHELL, 4, "inspect_request", "{\"code\":\"y\"}"); /* no wait any more */
+    wait_for_cell(rig, 0);
+    rig_expect(rig, "answer 2 inspect_request {\"code\":\"y\"}\n");
+    assert_int_equal(rf_kernel_deadline(rig->kernel), INT64_MAX);
+    rig_answer(rig, 2, "{\"status\":\"ok\",\"found\":true}");
+    rig_expect(rig, "busy m4\nshell inspect_reply m4 c4 {\"status\":\"ok\",\"found\":true}\n"
+                    "idle m4\nbusy m1\n");
+    rig_reply(rig, 1, RIG_OK);
+    rig_reply(rig, 2, "{\"status\":\"ok\"}");
+    rig_clear(rig);
+    rig_answer(rig, 1, "{\"status\":\"ok\"}"); /* the cell has ended meanwhile */
+    rig_expect(rig, "busy m2\nshell complete_reply m2 c2 {\"status\":\"ok\"}\nidle m2\n");
+    rig_answer(rig, 1, "{\"status\":\"ok\"}");
+    rig_answer(rig, 7, "{\"status\":\"ok\"}");
+    rig_expect(rig, "");
+    rig_free(rig);
+}
+
+static void short_cells_leave_it_to_the_worker(void **state)
+{
+    struct rig *rig = rig_new();
+    rig->answers = true;
+    rig_execute(rig, 1, "a", ""); /* before the worker is ready */
+    rig_send(rig, RF_SHELL, 2, "is_complete_request", "{}");
+    rig->now += 1000000;
+    rig_hello(rig);
+    rig_clear(rig);
+    wait_for_cell(rig, RF_ANSWER_PATIENCE_US / 2);
+    rig_reply(rig, 1, RIG_OK);
+    rig_expect(rig, "shell execute_reply m1 c1 " RIG_OK "\nidle m1\nrested 10000 1\n"
+                    "worker 1 2 is_complete_request 1 {} {}\nbusy m2\n");
+    rig_send(rig, RF_SHELL, 3, "complete_request", "{}"); /* no cell is before it */
+    wait_for_cell(rig, 10 * RF_ANSWER_PATIENCE_US);
+    rig_reply(rig, 2, "{\"status\":\"ok\"}");
+    assert_non_null(strstr(rig_log(rig), "worker 1 3 complete_request"));
+    rig_reply(rig, 3, "{\"status\":\"ok\"}");
+    rig_clear(rig);
+    rig_execute(rig, 4, "b", "");
+    rig_execute(rig, 5, "c", "");
+    rig_send(rig, RF_SHELL, 6, "complete_request", "{}"); /* behind many cells it waits no longer */
+    rig_clear(rig);
+    wait_for_cell(rig, RF_ANSWER_PATIENCE_US - 1);
+    rig_reply(rig, 4, RIG_OK);
+    rig_clear(rig);
+    wait_for_cell(rig, 1);
+    rig_expect(rig, "answer 1 complete_request {}\n");
+    rig_free(rig);
+}
+
+static void nothing_is_found_without_a_checkpoint(void **state)
+{
+    struct rig *rig = rig_new_ready();
+    rig_execute(rig, 1, "a", "");
+    rig->now += RF_ANSWER_PATIENCE_US;
+    rig_clear(rig);
+    rig_send(rig, RF_SHELL, 2, "complete_request", "{\"cursor_pos\":3}");
+    wait_for_cell(rig, 0);
+    rig_expect(rig, "answer 1 complete_request {\"cursor_pos\":3}\nbusy m2\n"
+                    "shell complete_reply m2 c2 {\"status\":\"ok\",\"matches\":[],"
+                    "\"cursor_start\":3,\"cursor_end\":3,\"metadata\":{}}\nidle m2\nbusy m1\n");
+    rig->answers = true;
+    rig_send(rig, RF_SHELL, 3, "is_complete_request", "{}");
+    rig_send(rig, RF_CONTROL, 4, "inspect_request", "{}");
+    wait_for_cell(rig, 0);
+    rig_clear(rig);
+    rig_answer(rig, 2, NULL);
+    rig_answer(rig, 3, "{\"status\":0}");
+    rig_expect(rig, "busy m3\nshell is_complete_reply m3 c3 {\"status\":\"unknown\"}\nidle m3\n"
+                    "busy m1\nbusy m4\ncontrol inspect_reply m4 c4 {\"status\":\"ok\","
+                    "\"found\":false,\"data\":{},\"metadata\":{}}\nidle m4\nbusy m1\n");
+    rig_send(rig, RF_SHELL, 5, "complete_request", "{}");
+    wait_for_cell(rig, 0);
+    rig_clear(rig);
+    rig_send(rig, RF_CONTROL, 6, "shutdown_request", "{}"); /* answers what is asked, too */
+    assert_non_null(strstr(rig_log(rig), "shell complete_reply m5 c5 {\"status\":\"error\""));
+    rig_clear(rig);
+    rig_answer(rig, 4, "{\"status\":\"ok\"}");
+    rig_expect(rig, "");
+    rig_free(rig);
+}
+
 static void answers_while_a_cell_runs(void **state)
 {
     struct rig *rig = rig_new_ready();
@@ -426,6 +527,9 @@ int main(void)
         cmocka_unit_test(comm_messages_have_no_reply),
         cmocka_unit_test(unknown_types_get_busy_and_idle),
         cmocka_unit_test(answers_while_a_cell_runs),
+        cmocka_unit_test(checkpoint_answers_while_a_cell_runs),
+        cmocka_unit_test(short_cells_leave_it_to_the_worker),
+        cmocka_unit_test(nothing_is_found_without_a_checkpoint),
         cmocka_unit_test(kernel_info_waits_for_the_first_hello),
         cmocka_unit_test(kernel_info_fills_what_the_worker_lacks),
         cmocka_unit_test(history_is_answered_here),

@@ -97,9 +97,14 @@ static void on_flush(void *ctx)
 {
 }
 
-static const struct rf_kernel_ops ops = {on_send,   on_worker, on_interrupt, on_shutdown,
-                                         on_rested, on_flush,  NULL,         NULL,
-                                         NULL,      NULL};
+static const struct rf_kernel_ops ops = {
+    .send = on_send,
+    .worker = on_worker,
+    .interrupt = on_interrupt,
+    .shutdown = on_shutdown,
+    .rested = on_rested,
+    .flush = on_flush,
+};
 
 static void ask(struct rf_kernel *kernel, const char *type, const char *content)
 {

@@ -36,15 +36,15 @@ def error(exc: BaseException, **more: Any) -> Reply:
 def send(request: Request, reply: Reply) -> None:
     """Sends the reply, or an error reply if it cannot be written or is too large."""
     try:
-        parts = _parts(reply)
-        _ringfence.send(_ringfence.MSG_REPLY, request.id, parts)
+        _ringfence.send(_ringfence.MSG_REPLY, request.id, parts(reply))
     except (TypeError, ValueError) as exc:
         count = {"execution_count": request.execution_count}
-        parts = _parts(error(exc, **count if request.msg_type == "execute_request" else {}))
-        _ringfence.send(_ringfence.MSG_REPLY, request.id, parts)
+        failed = error(exc, **count if request.msg_type == "execute_request" else {})
+        _ringfence.send(_ringfence.MSG_REPLY, request.id, parts(failed))
 
 
-def _parts(reply: Reply) -> list[bytes]:
+def parts(reply: Reply) -> list[bytes]:
+    """ValueError or TypeError when it cannot be written."""
     content = reply.content
     if not isinstance(content, bytes):
         content = wire.dumps(content)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import faulthandler
+import gc
 import os
 import sys
 import traceback
 from collections import deque
-from typing import Any
+from typing import Any, NoReturn
 
 import _ringfence
 
@@ -76,6 +77,8 @@ _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTSOCK, errno.ENOTC
 def banner(shell: Any, notes: list[str]) -> str:
     return "\n".join([shell.banner.rstrip("\n"), *notes]) + "\n"
 
+
+_TYPES_MS = 30  # for the types of completions while the worker is busy; else 400
 
 _EMPTY_CELL = b'{"code": "pass", "user_expressions": {}}'
 
@@ -203,10 +206,26 @@ class Worker:
         """True in a process that goes on from it, perhaps much later."""
         hygiene.flush_files()
         found = classes.survey()
-        generation = _ringfence.checkpoint(checkpoint_id, found.reason, found.spared)
-        if generation is not None:
-            self._resume(generation)
-        return generation is not None
+        order = _ringfence.checkpoint(checkpoint_id, found.reason, found.spared)
+        if order is None:
+            return False
+        kind, about, parts = order
+        if kind == _ringfence.MSG_ANSWER:
+            self._answer_and_end(about, parts)
+        self._resume(about)
+        return True
+
+    def _answer_and_end(self, about: int, parts: list[bytes]) -> NoReturn:
+        """This process was forked from a checkpoint to answer one request while the worker
+        is busy.  Nothing of what it does is seen but the answer."""
+        try:
+            gc.disable()  # it would copy what is shared
+            self.shell.Completer.jedi_compute_type_timeout = _TYPES_MS
+            asked = Request(0, parts)
+            request.enter(asked)
+            _ringfence.answer(about, reply.parts(self._handle(asked)))
+        finally:
+            os._exit(0)
 
     def _resume(self, generation: int) -> None:
         """This process goes on from a checkpoint."""
