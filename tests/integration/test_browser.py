@@ -257,3 +257,39 @@ def test_run_all(browser, request, kernel_name, application, cells):
         picture(browser, request, name.lower())
         browser.get("about:blank")
         server.stop()
+
+
+BUSY = [
+    ("number = 17; print('set')", "set"),
+    ("import time; time.sleep(1); print('rested')", "rested"),
+    ("print('begun', flush=True)\nwhile number: pass", None),
+]
+
+COMPLETE = Lab.panel + """
+    const done = arguments[arguments.length - 1];
+    const look = () => document.querySelector('.jp-Notebook-ExecutionIndicator').dataset.status;
+    panel.sessionContext.session.kernel.requestComplete({code: 'numb', cursor_pos: 4})
+        .then(reply => setTimeout(() => done([reply.content.matches, look()]), 500));
+"""
+
+
+def test_busy_while_it_answers(browser, request, kernel_name):
+    """A completion while a cell runs comes at once, and the kernel is shown as busy after it."""
+    if not is_ringfence(kernel_name):
+        pytest.skip("ipykernel answers after the cell")
+    server = Server(Lab(), kernel_name, BUSY)
+    try:
+        server.wait()
+        browser.get(server.address(Lab().page("one.ipynb")))
+        wait_until(lambda: browser.execute_script(Lab.ready), 90, 0.2)
+        browser.execute_script(Lab.run_all)
+        wait_until(lambda: "begun" in browser.execute_script(Lab.outputs)[-1], 60, 0.2)
+        for _ in range(3):
+            found, status = browser.execute_async_script(COMPLETE)
+            assert "number" in found and status == "busy"
+        browser.execute_script(Lab.panel + "panel.sessionContext.session.kernel.interrupt();")
+        wait_until(lambda: browser.execute_script(Lab.indicator) == "idle", 30, 0.1)
+    finally:
+        picture(browser, request, f"lab-{kernel_name}-busy")
+        browser.get("about:blank")
+        server.stop()

@@ -426,6 +426,48 @@ def test_queue_behind_a_hostile_cell(mock):
     assert {each.wait().result for each in queued} == {"x"}
 
 
+# Answers while a cell runs: what is none, or no honest one, found nothing
+
+@pytest.mark.parametrize("code, found", [
+    ("ok", ["kept"]), ("other", []), ("no-json", []), ("no-parts", []), ("type", []),
+    ("garbage", []), ("huge", []), ("nothing", []), ("never", [])])
+def test_answer_of_a_checkpoint(mock, code, found):
+    mock.hostile("keep kept")
+    time.sleep(2 * RESTED)
+    cell = mock.execute("print on\nsleep 60000")
+    cell.wait_for(lambda cell: "on" in cell.stdout)
+    for _ in range(2):
+        reply = mock.client.request("shell", "complete_request", {"code": code}, timeout=10)
+        assert (reply["status"], reply["matches"]) == ("ok", found)
+    mock.check_gateway()
+    wait_until(lambda: not any(each.name == "ringfence-answr"
+                               for each in mock.installation.survivors()), 10)
+    assert not cell.done
+    mock.km.interrupt_kernel()
+    cell.wait(10)
+    mock.newest_count = 0
+    mock.works()
+
+
+@pytest.mark.parametrize("lie", ["resumed-zero", "resumed-nobody", "resumed-other", "resumed-never",
+                                 "resumed-garbage", "resumed-ends", "resumed-early"])
+def test_answer_of_a_lying_checkpoint(mock, lie):
+    mock.hostile(f"checkpoints {lie}")
+    mock.hostile("keep x")
+    time.sleep(2 * RESTED)
+    cell = mock.execute("print on\nsleep 60000")
+    cell.wait_for(lambda cell: "on" in cell.stdout)
+    for size in (1, 1 << 10, 1 << 20) * 30:  # one that does not read is full some day
+        mock.client.kc.complete("x" * size)
+    reply = mock.client.request("shell", "complete_request", {"code": "ok"}, timeout=20)
+    assert (reply["status"], reply["matches"]) == ("ok", [])
+    mock.check_gateway()
+    mock.km.interrupt_kernel()
+    cell.wait(10)
+    mock.newest_count = 0
+    mock.works()
+
+
 def test_other_requests_meanwhile(mock):
     crashed = mock.execute("sleep 300\nclose")
     replies = [mock.client.request("shell", "history_request", {"hist_access_type": "tail", "n": 1},

@@ -21,6 +21,8 @@ MSG_REQUEST = 1
 MSG_INPUT_REPLY = 2
 MSG_CHECKPOINT = 3
 MSG_EXIT = 4
+MSG_RESUME = 8
+MSG_ANSWER = 10
 MSG_HELLO = 16
 MSG_REPLY = 17
 MSG_PUBLISH = 18
@@ -155,7 +157,7 @@ def checkpoint(checkpoint_id, reason, spared):
     listener.close()
     _received.clear()
     _pid = os.getpid()
-    return generation
+    return MSG_RESUME, generation, []
 
 
 def take_snapshot():
