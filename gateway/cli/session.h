@@ -1,8 +1,7 @@
-/* One kernel over ZeroMQ, whole: sockets, wire, state machine, supervisor.
+/* What `ringfence kernel` runs: one kernel on the ports of a connection file, until it is
+ * shut down, SIGTERM comes or the process that started it ends.
  *
- * What `ringfence kernel` runs.  It joins the parts and holds nothing of their
- * knowledge: bytes from the sockets are judged by the wire codec, handed to
- * the state machine, and its orders carried out.
+ * Owns the loop and the process's signals.
  */
 #ifndef RINGFENCE_GATEWAY_CLI_SESSION_H
 #define RINGFENCE_GATEWAY_CLI_SESSION_H
