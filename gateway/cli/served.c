@@ -183,6 +183,12 @@ static void on_checkpoints(void *ctx, struct rf_buf *to)
     rf_supervisor_list_checkpoints(s->supervisor, to);
 }
 
+static const char *on_parting(void *ctx)
+{
+    struct rf_served *s = ctx;
+    return s->events->on_parting(s->ctx);
+}
+
 static const struct rf_kernel_ops kernel_ops = {
     .send = on_send,
     .worker = on_worker,
@@ -192,6 +198,7 @@ static const struct rf_kernel_ops kernel_ops = {
     .flush = on_flush,
     .kill = on_kill,
     .notice = on_notice,
+    .parting = on_parting,
     .order = on_order,
     .checkpoints = on_checkpoints,
     .answer = on_answer,
@@ -285,7 +292,16 @@ static void on_stopped(void *ctx)
     uv_close((uv_handle_t *)&s->prepare, on_closed);
 }
 
-static const struct rf_supervisor_events supervisor_events = {on_made, on_failed, on_stopped};
+static struct rf_supervisor *on_branch(void *ctx, const struct rf_kernel_mark *mark,
+                                       struct rf_buf *to, struct rf_error *err)
+{
+    struct rf_served *s = ctx;
+    struct rf_served *branch = s->events->on_branch(s->ctx, mark->count, to, err);
+    return branch ? branch->supervisor : NULL;
+}
+
+static const struct rf_supervisor_events supervisor_events = {on_made, on_failed, on_stopped,
+                                                              on_branch};
 
 /* --- time --- */
 
@@ -368,10 +384,27 @@ static int make_kernel(struct rf_served *s, struct rf_error *err)
         .banner_note = "Ringfence " RF_VERSION,
         .limits = s->options.session->limits,
         .history_cells = s->options.session->history_cells,
+        .count = s->options.count,
         .ports = {c->shell_port, c->iopub_port, c->stdin_port, c->control_port, c->hb_port}};
     options.limits.born_us = monotonic_us();
     s->kernel = rf_kernel_new(&options, &kernel_ops, s);
     return s->kernel ? 0 : rf_error_errno(err, -ENOMEM, "cannot make the kernel");
+}
+
+static int open_all(struct rf_served *s, struct rf_error *err)
+{
+    int r = make_sockets(s, err);
+    if (!r)
+        r = make_wire(s, err);
+    return r ? r : announce(s, err);
+}
+
+static int make_and_attach(struct rf_served *s, struct rf_error *err)
+{
+    int r = make_kernel(s, err);
+    if (!r)
+        rf_supervisor_attach(s->supervisor, s->kernel);
+    return r;
 }
 
 /* What others can work on meanwhile comes first: the worker is forked while the
@@ -383,18 +416,10 @@ static int make_all(struct rf_served *s, struct rf_error *err)
                  !rf_connection_is_saved(s->options.connection_file, s->options.connection);
     int r = later ? 0 : rf_supervisor_start(s->supervisor, err);
     if (!r)
-        r = make_sockets(s, err);
-    if (!r)
-        r = make_wire(s, err);
-    if (!r)
-        r = announce(s, err);
+        r = open_all(s, err);
     if (!r && later)
         r = rf_supervisor_start(s->supervisor, err);
-    if (!r)
-        r = make_kernel(s, err);
-    if (!r)
-        rf_supervisor_attach(s->supervisor, s->kernel);
-    return r;
+    return r ? r : make_and_attach(s, err);
 }
 
 struct rf_served *rf_served_new(uv_loop_t *loop, const struct rf_served_options *options,
@@ -420,14 +445,35 @@ struct rf_served *rf_served_new(uv_loop_t *loop, const struct rf_served_options 
     return s;
 }
 
-int rf_served_start(struct rf_served *s, struct rf_error *err)
+static int begin(struct rf_served *s, int r)
 {
-    int r = make_all(s, err);
     if (r)
         rf_served_stop(s);
     else
         rf_kernel_start(s->kernel);
     return r;
+}
+
+int rf_served_open(struct rf_served *s, struct rf_error *err)
+{
+    int r = open_all(s, err);
+    return begin(s, r ? r : make_and_attach(s, err));
+}
+
+int rf_served_start(struct rf_served *s, struct rf_error *err)
+{
+    return begin(s, make_all(s, err));
+}
+
+void rf_served_limit_idle(struct rf_served *s, int64_t idle_us)
+{
+    if (s->kernel && !s->stopping)
+        rf_kernel_limit_idle(s->kernel, idle_us, monotonic_us());
+}
+
+void rf_served_inherit(struct rf_served *s)
+{
+    rf_supervisor_inherit(s->supervisor);
 }
 
 void rf_served_interrupt(struct rf_served *s)

@@ -2,15 +2,17 @@
 #include "gateway/cli/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/log.h"
-#include "gateway/cli/served.h"
+#include "gateway/cli/branches.h"
 
 enum { INTERRUPT, TERMINATE, CHILD, SIGNALS };
 
@@ -18,6 +20,8 @@ struct session {
     uv_loop_t *loop;
     struct rf_session_options *options; /* borrowed */
     struct rf_served *kernel;           /* NULL once it has ended */
+    struct rf_branches *branches;       /* owned */
+    uv_timer_t detach;
     uv_signal_t signals[SIGNALS];
     uv_poll_t parent; /* a pidfd of the process that started us */
     int parent_fd;
@@ -28,6 +32,7 @@ static void stop(struct session *s)
 {
     if (s->kernel)
         rf_served_stop(s->kernel);
+    rf_branches_stop(s->branches);
 }
 
 /* --- the loop's other events --- */
@@ -76,6 +81,8 @@ static void start_handles(struct session *s)
         s->signals[i].data = s;
         uv_signal_start(&s->signals[i], on_signal, numbers[i]);
     }
+    uv_timer_init(s->loop, &s->detach);
+    s->detach.data = s;
     watch_parent(s);
 }
 
@@ -83,7 +90,8 @@ static void close_handles(struct session *s)
 {
     for (int i = 0; i < SIGNALS; i++)
         uv_close((uv_handle_t *)&s->signals[i], NULL);
-    if (s->parent_fd >= 0)
+    uv_close((uv_handle_t *)&s->detach, NULL);
+    if (s->parent_fd >= 0 && !uv_is_closing((uv_handle_t *)&s->parent))
         uv_close((uv_handle_t *)&s->parent, NULL);
 }
 
@@ -95,14 +103,69 @@ static void on_failed(void *ctx, const struct rf_error *why)
     rf_error_set(&s->error, why->code ? why->code : -EIO, "%s", why->text);
 }
 
+/* The client that has shut the kernel down waits for this process to end, and kills it after
+ * a few seconds.  So the branches go on in a child, which has all that this one has. */
+static void on_detach(uv_timer_t *timer)
+{
+    struct session *s = timer->data;
+    pid_t child = fork();
+    if (child > 0)
+        _exit(0);
+    if (child < 0 || uv_loop_fork(s->loop)) {
+        rf_log(RF_LOG_ERROR, "session", "the branches could not be kept: %s", strerror(errno));
+        stop(s);
+        return;
+    }
+    setsid();
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; null >= 0 && fd <= 2; fd++)
+        dup2(null, fd);
+    close(null);
+    rf_branches_inherit(s->branches);
+}
+
+static void keep_branches(struct session *s)
+{
+    if (s->parent_fd >= 0)
+        uv_close((uv_handle_t *)&s->parent, NULL);
+    rf_branches_orphan(s->branches);
+    uv_timer_start(&s->detach, on_detach, 0, 0);
+}
+
 static void on_ended(void *ctx, struct rf_served *served)
 {
     struct session *s = ctx;
     s->kernel = NULL;
-    close_handles(s);
+    if (rf_branches_count(s->branches))
+        keep_branches(s);
+    else
+        close_handles(s);
 }
 
-static const struct rf_served_events served_events = {on_failed, on_ended};
+static void on_no_branches(void *ctx)
+{
+    struct session *s = ctx;
+    if (!s->kernel)
+        close_handles(s);
+}
+
+static struct rf_served *on_branch(void *ctx, uint64_t count, struct rf_buf *to,
+                                   struct rf_error *err)
+{
+    struct session *s = ctx;
+    return rf_branches_open(s->branches, count, to, err);
+}
+
+static const char *on_parting(void *ctx)
+{
+    struct session *s = ctx;
+    const char *words = rf_branches_list(s->branches);
+    if (words)
+        rf_log(RF_LOG_INFO, "session", "%s", words);
+    return words;
+}
+
+static const struct rf_served_events served_events = {on_failed, on_ended, on_branch, on_parting};
 
 static int run(struct session *s, struct rf_error *err)
 {
@@ -110,7 +173,8 @@ static int run(struct session *s, struct rf_error *err)
                                         .connection = &s->options->connection,
                                         .connection_file = s->options->connection_file};
     s->kernel = rf_served_new(s->loop, &options, &served_events, s);
-    if (!s->kernel)
+    s->branches = rf_branches_new(s->loop, s->options, on_no_branches, s);
+    if (!s->kernel || !s->branches)
         return rf_error_errno(err, -ENOMEM, "cannot make the kernel");
     start_handles(s);
     rf_log(RF_LOG_DEBUG, "session", "starting");
@@ -133,6 +197,7 @@ int rf_session_run(struct rf_session_options *options, struct rf_error *err)
     }
     int r = run(&s, err);
     uv_loop_close(&loop);
+    rf_branches_free(s.branches);
     if (s.parent_fd >= 0)
         close(s.parent_fd);
     return r ? 1 : 0;

@@ -79,6 +79,7 @@ struct rf_kernel *rf_kernel_new(const struct rf_kernel_options *options,
         return NULL;
     kernel->ops = ops;
     kernel->ctx = ctx;
+    kernel->count = options->count;
     rf_streams_init(&kernel->streams, rf_kernel_send_stream, kernel);
     size_t cells = options->history_cells ? options->history_cells : RF_HISTORY_CELLS_MAX;
     kernel->history = rf_history_new(cells);
@@ -363,6 +364,10 @@ static void answer_shutdown(struct rf_kernel *kernel, const struct rf_request *r
     rf_json_object(request->content, &restart, 1);
     bool again = rf_json_is_true(restart.value);
     bool first = rf_kernel_end(kernel);
+    const char *parting = first && kernel->ops->parting ? kernel->ops->parting(kernel->ctx) : NULL;
+    if (parting)
+        rf_kernel_send_stream(kernel, RF_STDERR, rf_parents_resolve(&kernel->parents, 0),
+                              rf_bytes_str(parting));
     rf_streams_flush(&kernel->streams);
     struct rf_bytes content = again ? RF_BYTES("{\"status\":\"ok\",\"restart\":true}")
                                     : RF_BYTES("{\"status\":\"ok\",\"restart\":false}");

@@ -25,6 +25,7 @@ enum rf_order {
     RF_ORDER_ROLLBACK,   /* go back to it ("": the newest that was ordered) */
     RF_ORDER_UNDO,       /* go back to before the last cell */
     RF_ORDER_DROP,
+    RF_ORDER_BRANCH,     /* another kernel that goes on from it ("": from here) */
 };
 
 /* A cell is at risk from its start until a checkpoint is made after it. */
@@ -52,6 +53,9 @@ struct rf_kernel_ops {
     /* Before a cell's reply: what is to be told of it on stderr (a limit that it
      * ran into), valid for the call, or NULL.  May be NULL. */
     const char *(*notice)(void *ctx);
+    /* At a shutdown: what outlives the kernel, to be told on stderr, valid for the call, or
+     * NULL.  May be NULL. */
+    const char *(*parting)(void *ctx);
     /* An order, of the cell that runs or (not `in_cell`) while the worker rests;
      * answered by rf_kernel_on_ordered() or rf_kernel_on_rolled_back(), maybe within
      * the call.  `name` is borrowed for the call.  NULL: there are no checkpoints. */
@@ -73,6 +77,7 @@ struct rf_kernel_options {
     size_t history_cells;     /* 0: RF_HISTORY_CELLS_MAX */
     struct { int shell, iopub, stdin_, control, hb; } ports; /* for connect_request */
     struct rf_limits limits;
+    uint64_t count; /* execution_count of the newest cell that its state holds; 0: none */
 };
 
 /* Copies the options; `ops` and `ctx` are borrowed until free. */
@@ -152,6 +157,9 @@ void rf_kernel_on_failed(struct rf_kernel *kernel, const struct rf_error *why, i
 
 /* Another banner_note, before the first HELLO (copied; best effort). */
 void rf_kernel_set_note(struct rf_kernel *kernel, const char *note);
+
+/* From now on it ends after so long without a request (us), or sooner if a limit says so. */
+void rf_kernel_limit_idle(struct rf_kernel *kernel, int64_t idle_us, int64_t now_us);
 
 /* SIGINT to the gateway (interrupt_mode signal). */
 void rf_kernel_interrupt(struct rf_kernel *kernel);

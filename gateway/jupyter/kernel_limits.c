@@ -166,3 +166,11 @@ void rf_kernel_limits_ended(struct rf_kernel *kernel)
     if (notice && cell_runs(kernel))
         tell_notice(kernel, notice);
 }
+
+void rf_kernel_limit_idle(struct rf_kernel *kernel, int64_t idle_us, int64_t now_us)
+{
+    int64_t *limit = &kernel->options.limits.idle_us;
+    if (!*limit || idle_us < *limit)
+        *limit = idle_us;
+    kernel->watch.active_us = now_us;
+}

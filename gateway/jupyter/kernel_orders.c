@@ -62,6 +62,7 @@ static const struct operation operations[] = {
     {"rollback", RF_ORDER_ROLLBACK, NULL},
     {"undo", RF_ORDER_UNDO, NULL},
     {"drop", RF_ORDER_DROP, NULL},
+    {"branch", RF_ORDER_BRANCH, NULL},
 };
 
 static const struct operation *find_operation(struct rf_bytes name)
@@ -107,7 +108,7 @@ static void obey(struct rf_kernel *kernel, struct rf_bytes name, struct rf_bytes
     const struct operation *operation = find_operation(name);
     if (!operation) {
         refuse(kernel, "ValueError",
-               "unknown operation: use list, checkpoint, rollback, undo, drop or recover", now_us);
+               "unknown operation: use list, checkpoint, rollback, undo, drop, branch or recover", now_us);
     } else if (operation->answer) {
         RF_AUTO(rf_buf_deinit) struct rf_buf content = {0};
         rf_buf_printf(&content, "{\"status\":\"ok\",\"operation\":\"%s\"", operation->name);

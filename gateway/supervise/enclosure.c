@@ -316,6 +316,12 @@ const char *rf_enclosure_lost(const struct rf_enclosure *e)
     return e->lost;
 }
 
+void rf_enclosure_inherit(struct rf_enclosure *e)
+{
+    for (size_t i = 0; e && i < e->cgroup.n; i++)
+        rf_sweep_inherit(e->cgroup.folders[i]);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct rf_enclosure *e = handle->data;

@@ -62,6 +62,9 @@ const char *rf_enclosure_notice(struct rf_enclosure *enclosure);
 /* Layers that are lost out here, with commas; "" for none. */
 const char *rf_enclosure_lost(const struct rf_enclosure *enclosure);
 
+/* This process was forked from the one that made it: its cgroups are ours from here on. */
+void rf_enclosure_inherit(struct rf_enclosure *enclosure);
+
 /* Kills and removes all of it, in the background.  The memory goes later. */
 void rf_enclosure_close(struct rf_enclosure *enclosure);
 

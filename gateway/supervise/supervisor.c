@@ -23,7 +23,7 @@ static void worker_died(struct rf_supervisor *s, int wait_status, const char *re
 static void on_watchdog(uv_timer_t *timer);
 static void on_closed_long(uv_timer_t *timer);
 
-static void fail(struct rf_supervisor *s, const struct rf_error *why)
+void rf_supervisor_fail(struct rf_supervisor *s, const struct rf_error *why)
 {
     if (s->state == FAILED || s->state >= STOPPING)
         return;
@@ -85,6 +85,8 @@ static void became_ready(struct rf_supervisor *s)
         s->state = RUNNING;
     s->ready_ms = uv_now(s->loop);
     report_death(s, resumed);
+    if (s->home && !s->checkpoints.n) /* a branch: until then it could not go on after a crash */
+        rf_supervisor_take_checkpoint(s, true);
 }
 
 /* HELLO comes first, once and with the link's generation; only text may precede it. */
@@ -181,14 +183,28 @@ static void finish_stop(struct rf_supervisor *s)
     s->answers = NULL;
     rf_link_close(s->link);
     s->link = NULL;
-    rf_enclosure_close(s->enclosure);
-    s->enclosure = NULL;
+    if (rf_supervisor_is_alone(s))
+        rf_enclosure_close(s->enclosure);
+    if (s->home || rf_supervisor_is_alone(s))
+        s->enclosure = NULL;
     s->events->on_stopped(s->ctx);
+}
+
+/* Others live on in its sandbox. */
+static void move_out(struct rf_supervisor *s)
+{
+    if (s->link)
+        rf_keeper_order(s->keeper, RF_KEEPER_KILL, rf_link_generation(s->link), 0, 0);
+    finish_stop(s);
 }
 
 /* Orders the keeper to end and waits for it; at the second call no longer. */
 static void end_sandbox(struct rf_supervisor *s)
 {
+    if (!rf_supervisor_is_alone(s)) {
+        move_out(s);
+        return;
+    }
     rf_keeper_close(s->keeper, !s->ending);
     if (s->ending) {
         finish_stop(s);
@@ -213,7 +229,7 @@ static void on_entered(void *ctx, int code)
         struct rf_error why = {0};
         rf_error_errno(&why, code, "the kernel could not be moved into its cgroups, and "
                                    "--sandbox=require asks for them");
-        fail(s, &why);
+        rf_supervisor_fail(s, &why);
         return;
     }
     s->entered = true;
@@ -232,8 +248,8 @@ static void on_entered(void *ctx, int code)
 
 static void on_over_memory(void *ctx, const char *why)
 {
-    struct rf_supervisor *s = ctx;
-    if (!s->link || s->state != RUNNING || s->broken[0])
+    struct rf_supervisor *s = rf_supervisor_largest(ctx);
+    if (!s)
         return;
     s->over_memory = true;
     kill_worker(s, why);
@@ -245,7 +261,7 @@ static void on_keeper_failed(struct rf_supervisor *s, const struct rf_keeper_msg
 {
     struct rf_error why = {0};
     rf_error_set(&why, -EIO, "the sandbox could not be made: %s", msg->text);
-    fail(s, &why);
+    rf_supervisor_fail(s, &why);
 }
 
 static const char *why_died(struct rf_supervisor *s, int wait_status)
@@ -279,7 +295,9 @@ static void on_keeper_message(void *ctx, const struct rf_keeper_msg *msg)
         rf_enclosure_enter(s->enclosure, rf_keeper_pid(s->keeper));
         break;
     case RF_KEEPER_DIED:
-        on_died(s, msg);
+        s = rf_supervisor_owner(s, msg->id);
+        if (s)
+            on_died(s, msg);
         break;
     case RF_KEEPER_FAILED:
         on_keeper_failed(s, msg);
@@ -289,11 +307,11 @@ static void on_keeper_message(void *ctx, const struct rf_keeper_msg *msg)
     }
 }
 
-static void on_keeper_gone(void *ctx)
+static void lose_sandbox(struct rf_supervisor *s)
 {
-    struct rf_supervisor *s = ctx;
     s->keeper = NULL;
-    rf_enclosure_leave(s->enclosure);
+    if (s->state == STOPPED)
+        return;
     if (s->state == STOPPING) {
         finish_stop(s);
         return;
@@ -302,6 +320,14 @@ static void on_keeper_gone(void *ctx)
     const char *why = rf_enclosure_killed(s->enclosure);
     if (s->link && s->state != FAILED)
         worker_died(s, -1, why ? why : "its sandbox ended");
+}
+
+static void on_keeper_gone(void *ctx)
+{
+    struct rf_supervisor *s = ctx;
+    rf_enclosure_leave(s->enclosure);
+    rf_supervisor_each_branch(s, lose_sandbox);
+    lose_sandbox(s);
 }
 
 static const struct rf_keeper_events keeper_events = {on_keeper_message, on_keeper_gone};
@@ -330,8 +356,13 @@ static bool go_on(struct rf_supervisor *s)
     if (!rf_supervisor_promote_arrival(s) && !rf_supervisor_resume(s))
         return false;
     s->starts = deadly ? 1 : s->starts + 1;
-    uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_RESUME_TIMEOUT_MS, 0);
+    rf_supervisor_await_ready(s);
     return true;
+}
+
+void rf_supervisor_await_ready(struct rf_supervisor *s)
+{
+    uv_timer_start(&s->timers[WATCHDOG], on_watchdog, RF_RESUME_TIMEOUT_MS, 0);
 }
 
 void rf_supervisor_give_up_resume(struct rf_supervisor *s)
@@ -386,7 +417,7 @@ static void on_spawned(void *ctx, int code, const struct rf_error *err)
     s->spawning = NULL;
     rf_log(RF_LOG_DEBUG, "supervisor", "the zygote answered: %d", code);
     if (code)
-        fail(s, err);
+        rf_supervisor_fail(s, err);
 }
 
 static int ask_for_worker(struct rf_supervisor *s, struct rf_error *err)
@@ -412,9 +443,25 @@ static int ask_for_worker(struct rf_supervisor *s, struct rf_error *err)
     return s->spawning ? 0 : err->code;
 }
 
+/* A branch without its state is none. */
+static void lose_branch(struct rf_supervisor *s)
+{
+    struct rf_error err = {0};
+    stop_timer(s, CLOSED);
+    rf_link_close(rf_steal(&s->link));
+    rf_error_set(&err, -EIO, "this branch has lost its state and no checkpoint of it can go on: "
+                             "make another one with %%branch");
+    rf_supervisor_fail(s, &err);
+}
+
 static void start_fresh(struct rf_supervisor *s)
 {
     struct rf_error err = {0};
+    if (s->home) {
+        lose_branch(s);
+        return;
+    }
+    rf_supervisor_each_branch(s, lose_sandbox); /* a new one is made */
     s->state = STARTING;
     s->broken[0] = '\0';
     s->adopted = true; /* the keeper makes it */
@@ -434,7 +481,7 @@ static void start_fresh(struct rf_supervisor *s)
     else
         ask_for_worker(s, &err);
     if (err.code)
-        fail(s, &err);
+        rf_supervisor_fail(s, &err);
 }
 
 /* --- timers --- */
@@ -538,6 +585,11 @@ void rf_supervisor_lost_layers(const struct rf_supervisor *s, struct rf_buf *to)
     rf_buf_printf(to, "%s%s%s", s->lost, s->lost[0] && outside[0] ? ", " : "", outside);
 }
 
+void rf_supervisor_inherit(struct rf_supervisor *s)
+{
+    rf_enclosure_inherit(s->enclosure);
+}
+
 void rf_supervisor_stop(struct rf_supervisor *s)
 {
     if (s->state >= STOPPING)
@@ -574,6 +626,8 @@ static void on_timer_closed(uv_handle_t *handle)
 
 void rf_supervisor_free(struct rf_supervisor *s)
 {
-    for (int i = 0; s && i < TIMERS; i++)
+    if (!s || !rf_supervisor_part(s))
+        return;
+    for (int i = 0; i < TIMERS; i++)
         uv_close((uv_handle_t *)&s->timers[i], on_timer_closed);
 }

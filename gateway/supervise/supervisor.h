@@ -1,4 +1,5 @@
 /* The supervisor of one kernel: its sandbox, its workers, its checkpoints.
+ * A branch is a kernel in the sandbox of another, with a supervisor of its own.
  *
  * Knows processes and nothing of Jupyter: it starts a worker through a zygote,
  * passes messages between it and the kernel state machine, takes checkpoints
@@ -33,6 +34,11 @@ struct rf_supervisor_events {
     void (*on_failed)(void *ctx, const struct rf_error *why);
     /* After rf_supervisor_stop(): every process is gone. */
     void (*on_stopped)(void *ctx);
+    /* Asks for a supervisor that was not started, for a branch of the state `mark`; adds what
+     * a client is to know of it, a JSON object.  NULL: *err says why.  NULL where there
+     * are no branches. */
+    struct rf_supervisor *(*on_branch)(void *ctx, const struct rf_kernel_mark *mark,
+                                       struct rf_buf *to, struct rf_error *err);
 };
 
 struct rf_supervisor *rf_supervisor_new(uv_loop_t *loop, const struct rf_supervisor_options *options,
@@ -66,11 +72,15 @@ const char *rf_supervisor_notice(struct rf_supervisor *supervisor);
  * nothing for none or not known yet. */
 void rf_supervisor_lost_layers(const struct rf_supervisor *supervisor, struct rf_buf *to);
 
+/* This process was forked from the one that made the sandbox, which is about to end. */
+void rf_supervisor_inherit(struct rf_supervisor *supervisor);
+
 /* Lets the worker run its exit handlers for RF_EXIT_GRACE_MS, then ends every
  * process of the kernel; on_stopped follows. */
 void rf_supervisor_stop(struct rf_supervisor *supervisor);
 
-/* After on_stopped.  The memory goes on a later turn of the loop. */
+/* After on_stopped.  The memory goes on a later turn of the loop, and that of one in whose
+ * sandbox branches live when the last of them was freed. */
 void rf_supervisor_free(struct rf_supervisor *supervisor);
 
 #endif

@@ -27,7 +27,8 @@ static int64_t epoch_us(void)
 
 /* --- telling --- */
 
-static void add_entry(struct rf_buf *to, const struct rf_checkpoint_entry *entry, bool current)
+static void add_entry(struct rf_buf *to, const struct rf_checkpoint_entry *entry, bool current,
+                      struct rf_bytes branch)
 {
     const struct rf_checkpoint_note *note = &entry->note;
     rf_buf_printf(to, "{\"number\":%" PRIu64 ",\"name\":", entry->number);
@@ -38,8 +39,12 @@ static void add_entry(struct rf_buf *to, const struct rf_checkpoint_entry *entry
     rf_buf_printf(to, ",\"automatic\":%s,\"class\":\"%s\",\"reason\":",
                   note->ordered ? "false" : "true", rf_checkpoint_class_name(note->class));
     rf_json_encode(rf_bytes_str(note->reason), to);
-    rf_buf_printf(to, ",\"execution_count\":%" PRIu64 ",\"taken_us\":%" PRId64 ",\"current\":%s}",
+    rf_buf_printf(to, ",\"execution_count\":%" PRIu64 ",\"taken_us\":%" PRId64 ",\"current\":%s",
                   note->mark.count, note->taken_us, current ? "true" : "false");
+    if (branch.len)
+        rf_buf_add_str(to, ",\"branch\":");
+    rf_buf_add_bytes(to, branch);
+    rf_buf_add_str(to, "}");
 }
 
 void rf_supervisor_list_checkpoints(const struct rf_supervisor *s, struct rf_buf *to)
@@ -48,23 +53,24 @@ void rf_supervisor_list_checkpoints(const struct rf_supervisor *s, struct rf_buf
     for (size_t i = 0; i < s->checkpoints.n; i++) {
         const struct rf_checkpoint_entry *entry = &s->checkpoints.entries[i];
         rf_buf_add_str(to, i ? "," : "");
-        add_entry(to, entry, entry->number == s->checkpoints.current);
+        add_entry(to, entry, entry->number == s->checkpoints.current, (struct rf_bytes){0});
     }
     rf_buf_add_str(to, "]");
 }
 
-static void refuse(struct rf_supervisor *s, const struct rf_error *err)
+void rf_supervisor_refuse(struct rf_supervisor *s, const struct rf_error *err)
 {
     uv_timer_stop(&s->timers[ORDER]);
     rf_kernel_on_ordered(s->kernel, err, (struct rf_bytes){0}, rf_supervisor_now_us());
 }
 
-static void confirm(struct rf_supervisor *s, const struct rf_checkpoint_entry *entry)
+void rf_supervisor_confirm(struct rf_supervisor *s, const struct rf_checkpoint_entry *entry,
+                           struct rf_bytes branch)
 {
     RF_AUTO(rf_buf_deinit) struct rf_buf text = {0};
     uv_timer_stop(&s->timers[ORDER]);
     if (entry)
-        add_entry(&text, entry, entry->number == s->checkpoints.current);
+        add_entry(&text, entry, entry->number == s->checkpoints.current, branch);
     else
         rf_buf_add_str(&text, "null");
     rf_kernel_on_ordered(s->kernel, NULL, rf_buf_bytes(&text), rf_supervisor_now_us());
@@ -90,7 +96,7 @@ static const struct rf_checkpoint_entry *keep_checkpoint(struct rf_supervisor *s
                                                          struct rf_checkpoint *made, int class,
                                                          struct rf_bytes reason)
 {
-    struct rf_checkpoint_note note = {.ordered = s->making.ordered,
+    struct rf_checkpoint_note note = {.ordered = s->making.ordered && !s->making.branch,
                                       .class = (enum rf_checkpoint_class)class,
                                       .mark = rf_kernel_on_checkpoint(s->kernel, s->making.in_cell),
                                       .taken_us = epoch_us()};
@@ -108,7 +114,7 @@ static void tell_failed(struct rf_supervisor *s, struct rf_bytes reason)
     rf_error_set(&err, -EIO, "no checkpoint could be made: %.*s", (int)reason.len,
                  (const char *)reason.data);
     if (s->making.ordered)
-        refuse(s, &err);
+        rf_supervisor_refuse(s, &err);
 }
 
 int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame)
@@ -133,8 +139,10 @@ int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame
     entry = keep_checkpoint(s, made, class, frame->parts[3]);
     if (!entry)
         tell_failed(s, RF_BYTES("there are too many"));
+    else if (making->branch)
+        rf_supervisor_branch_from(s, entry);
     else if (making->ordered)
-        confirm(s, entry);
+        rf_supervisor_confirm(s, entry, (struct rf_bytes){0});
     else
         drop_automatic(s, cost_us);
     return 0;
@@ -183,7 +191,7 @@ static void abandon_rollback(struct rf_supervisor *s, const char *why)
                  "the old one", s->arrival.from.number, why);
     rf_log(RF_LOG_WARN, "supervisor", "%s", err.text);
     drop_arrival(s);
-    refuse(s, &err);
+    rf_supervisor_refuse(s, &err);
 }
 
 /* The new worker is there: the old one goes. */
@@ -203,7 +211,7 @@ static void finish_rollback(struct rf_supervisor *s, const struct rf_frame *hell
     rf_supervisor_promote_arrival(s);
     s->before_rollback = before;
     RF_AUTO(rf_buf_deinit) struct rf_buf text = {0};
-    add_entry(&text, &s->resumed, true);
+    add_entry(&text, &s->resumed, true, (struct rf_bytes){0});
     rf_policy_reset(&s->policy);
     rf_kernel_on_rolled_back(s->kernel, &s->resumed.note.mark, rf_buf_bytes(&text),
                              rf_supervisor_now_us());
@@ -244,17 +252,17 @@ static void on_order_late(uv_timer_t *timer)
     if (s->arrival.link) {
         abandon_rollback(s, "its worker did not come in time");
     } else if (s->making.process && s->making.ordered) {
-        s->making.ordered = false; /* it may come yet, as an automatic one */
+        s->making.ordered = s->making.branch = false; /* it may come yet, as an automatic one */
         s->making.name[0] = '\0';
         rf_error_set(&err, -ETIME, "no checkpoint could be made: the worker did not answer within "
                                    "%d s", ORDER_TIMEOUT_MS / 1000);
-        refuse(s, &err);
+        rf_supervisor_refuse(s, &err);
     }
 }
 
-/* Has `from` make a worker with a link of its own; NULL when it cannot. */
-static struct rf_link *make_worker(struct rf_supervisor *s, const struct rf_checkpoint_entry *from,
-                                   const struct rf_link_events *events)
+struct rf_link *rf_supervisor_make_worker(struct rf_supervisor *s,
+                                          const struct rf_checkpoint_entry *from,
+                                          const struct rf_link_events *events)
 {
     int far[RF_FD_COUNT];
     struct rf_link *link = rf_link_new(s->loop, s->next_id++, far, events, s);
@@ -271,7 +279,7 @@ static struct rf_link *make_worker(struct rf_supervisor *s, const struct rf_chec
 static void start_rollback(struct rf_supervisor *s, const struct rf_checkpoint_entry *to)
 {
     s->arrival = (struct rf_supervisor_arrival){.from = *to};
-    s->arrival.link = make_worker(s, to, &arrival_events);
+    s->arrival.link = rf_supervisor_make_worker(s, to, &arrival_events);
     if (s->arrival.link)
         uv_timer_start(&s->timers[ORDER], on_order_late, RF_RESUME_TIMEOUT_MS, 0);
     else
@@ -280,39 +288,50 @@ static void start_rollback(struct rf_supervisor *s, const struct rf_checkpoint_e
 
 /* --- what a user orders --- */
 
-static void order_new(struct rf_supervisor *s, struct rf_bytes name, bool in_cell)
+static void order_making(struct rf_supervisor *s, struct rf_bytes name, bool in_cell, bool branch)
 {
-    struct rf_error err = {0};
-    bool again = name.len && rf_checkpoints_find(&s->checkpoints, name);
-    if (name.len)
-        rf_checkpoint_check_name(name, &err);
-    if (s->state != RUNNING)
-        rf_error_set(&err, -EAGAIN, "no checkpoint could be made: the worker is not ready");
-    else if (s->making.process && in_cell)
-        rf_error_set(&err, -EBUSY, "one checkpoint is made at the end of this cell already: order "
-                                   "the next one in the next cell");
-    else if (!again && rf_checkpoints_ordered(&s->checkpoints) >= RF_CHECKPOINTS_ORDERED_MAX)
-        rf_error_set(&err, -ENOSPC, "there are %u checkpoints, and no more are kept: drop one "
-                                    "(%%checkpoint --drop NAME) or use its name again",
-                     RF_CHECKPOINTS_ORDERED_MAX);
-    if (err.code) {
-        refuse(s, &err);
-        return;
-    }
     if (!s->making.process) { /* else the automatic one that is being made is of this very state */
         s->making = (struct rf_supervisor_making){.was_idle = true}; /* the user's, not the policy's */
         order_checkpoint(s);
     }
     s->making.ordered = true;
+    s->making.branch = branch;
     s->making.in_cell = in_cell;
     snprintf(s->making.name, sizeof(s->making.name), "%.*s", (int)name.len,
              (const char *)name.data);
     if (!s->making.process)
         tell_failed(s, RF_BYTES("the gateway is out of descriptors or memory"));
     else if (in_cell)
-        confirm(s, NULL);
+        rf_supervisor_confirm(s, NULL, (struct rf_bytes){0});
     else
         uv_timer_start(&s->timers[ORDER], on_order_late, ORDER_TIMEOUT_MS, 0);
+}
+
+/* Whether the worker can be told to make one now. */
+static bool can_make(struct rf_supervisor *s, bool in_cell, struct rf_error *err)
+{
+    if (s->state != RUNNING)
+        rf_error_set(err, -EAGAIN, "no checkpoint could be made: the worker is not ready");
+    else if (s->making.process && in_cell)
+        rf_error_set(err, -EBUSY, "one checkpoint is made at the end of this cell already: order "
+                                  "the next one in the next cell");
+    return !err->code;
+}
+
+static void order_new(struct rf_supervisor *s, struct rf_bytes name, bool in_cell)
+{
+    struct rf_error err = {0};
+    bool again = name.len && rf_checkpoints_find(&s->checkpoints, name);
+    if (name.len)
+        rf_checkpoint_check_name(name, &err);
+    if (can_make(s, in_cell, &err) && !again && rf_checkpoints_ordered(&s->checkpoints) >= RF_CHECKPOINTS_ORDERED_MAX)
+        rf_error_set(&err, -ENOSPC, "there are %u checkpoints, and no more are kept: drop one "
+                                    "(%%checkpoint --drop NAME) or use its name again",
+                     RF_CHECKPOINTS_ORDERED_MAX);
+    if (err.code)
+        rf_supervisor_refuse(s, &err);
+    else
+        order_making(s, name, in_cell, false);
 }
 
 static struct rf_checkpoint_entry *find_named(struct rf_supervisor *s, struct rf_bytes name,
@@ -324,6 +343,23 @@ static struct rf_checkpoint_entry *find_named(struct rf_supervisor *s, struct rf
                                    "there are", name.len ? "'" : "of no name", (int)name.len,
                      (const char *)name.data, name.len ? "'" : "");
     return entry;
+}
+
+/* Without a name, of the state after the cell. */
+static void order_branch(struct rf_supervisor *s, struct rf_bytes name, bool in_cell)
+{
+    struct rf_error err = {0};
+    const struct rf_checkpoint_entry *from = name.len ? find_named(s, name, &err) : NULL;
+    if (!s->events->on_branch)
+        rf_error_set(&err, -ENOTSUP, "this kernel makes no branches");
+    if (!from && !err.code)
+        can_make(s, in_cell, &err);
+    if (err.code)
+        rf_supervisor_refuse(s, &err);
+    else if (from)
+        rf_supervisor_branch_from(s, from);
+    else
+        order_making(s, name, in_cell, true);
 }
 
 static void order_rollback(struct rf_supervisor *s, struct rf_bytes name, bool in_cell)
@@ -343,7 +379,7 @@ static void order_rollback(struct rf_supervisor *s, struct rf_bytes name, bool i
                                    "it names, make a new checkpoint and go back to that",
                      to->number, to->note.reason);
     if (err.code)
-        refuse(s, &err);
+        rf_supervisor_refuse(s, &err);
     else
         start_rollback(s, to);
 }
@@ -379,7 +415,7 @@ static void order_undo(struct rf_supervisor *s, struct rf_bytes name, bool in_ce
     }
     rf_error_set(&err, -ENOENT, "nothing to undo: no checkpoint holds the state before the last "
                                 "cell (%%checkpoints lists those that there are)");
-    refuse(s, &err);
+    rf_supervisor_refuse(s, &err);
 }
 
 static void order_drop(struct rf_supervisor *s, struct rf_bytes name, bool in_cell)
@@ -387,12 +423,12 @@ static void order_drop(struct rf_supervisor *s, struct rf_bytes name, bool in_ce
     struct rf_error err = {0};
     struct rf_checkpoint_entry *entry = find_named(s, name, &err);
     if (!entry) {
-        refuse(s, &err);
+        rf_supervisor_refuse(s, &err);
         return;
     }
     struct rf_checkpoint_entry dropped = *entry; /* for the words */
     rf_checkpoints_drop(&s->checkpoints, entry->number);
-    confirm(s, &dropped);
+    rf_supervisor_confirm(s, &dropped, (struct rf_bytes){0});
 }
 
 void rf_supervisor_order(struct rf_supervisor *s, enum rf_order order, struct rf_bytes name,
@@ -403,6 +439,7 @@ void rf_supervisor_order(struct rf_supervisor *s, enum rf_order order, struct rf
         [RF_ORDER_ROLLBACK] = order_rollback,
         [RF_ORDER_UNDO] = order_undo,
         [RF_ORDER_DROP] = order_drop,
+        [RF_ORDER_BRANCH] = order_branch,
     };
     orders[order](s, name, in_cell);
 }
@@ -428,7 +465,7 @@ bool rf_supervisor_resume(struct rf_supervisor *s)
     struct rf_checkpoint_entry *from;
     while (s->keeper && (from = rf_checkpoints_newest(&s->checkpoints))) {
         s->resumed = *from;
-        s->link = make_worker(s, from, &rf_supervisor_link_events);
+        s->link = rf_supervisor_make_worker(s, from, &rf_supervisor_link_events);
         if (s->link) {
             s->state = RESUMING;
             s->adopted = false;
@@ -495,7 +532,8 @@ static void on_resumed(void *ctx, struct rf_checkpoint *checkpoint, uint64_t gen
         }
         return;
     }
-    if (!s->link || generation != rf_link_generation(s->link))
+    s = rf_supervisor_owner(s, generation); /* a branch of it */
+    if (!s || !s->link || generation != rf_link_generation(s->link))
         return; /* too late, or a lie: the watchdog decides */
     if (pid)
         rf_supervisor_adopt(s, pid);

@@ -49,6 +49,7 @@ struct rf_supervisor_making {
     bool was_idle;  /* when it was ordered: at no charge */
     bool ordered;   /* by the user, who waits for an answer */
     bool in_cell;   /* likewise, at the end of the cell that runs */
+    bool branch;    /* and then to make a branch of it; it counts as automatic */
     char name[RF_CHECKPOINT_NAME_MAX + 1];
 };
 
@@ -85,6 +86,11 @@ struct rf_supervisor {
     uv_timer_t timers[TIMERS];
     int open_timers;
     bool ending; /* the keeper was told to end */
+    /* supervisor_branches.c; a branch borrows keeper and enclosure of its home */
+    struct rf_supervisor *home; /* of a branch: whose sandbox it lives in; NULL: its own */
+    struct rf_supervisor *branches, *next_branch; /* borrowed: those that live in this one's */
+    uint64_t serial, last_serial;                 /* upper half of all ids; 0: of the home */
+    bool orphaned; /* freed, but for what the branches need */
 };
 
 static inline int64_t rf_supervisor_now_us(void)
@@ -103,7 +109,36 @@ void rf_supervisor_give_up_resume(struct rf_supervisor *s);
 /* What a link passes on, of the current worker. */
 void rf_supervisor_pass_frame(struct rf_supervisor *s, const struct rf_frame *frame);
 
+/* No worker can be had. */
+void rf_supervisor_fail(struct rf_supervisor *s, const struct rf_error *why);
+/* A checkpoint was told to make a worker: it has so long to say HELLO. */
+void rf_supervisor_await_ready(struct rf_supervisor *s);
+
+/* --- supervisor_branches.c --- */
+
+/* Makes a branch of it, and answers the order. */
+void rf_supervisor_branch_from(struct rf_supervisor *s, const struct rf_checkpoint_entry *from);
+/* Does nobody else live in its sandbox? */
+bool rf_supervisor_is_alone(const struct rf_supervisor *s);
+/* Whose worker, checkpoint or answer has this id; NULL: nobody's that is left. */
+struct rf_supervisor *rf_supervisor_owner(struct rf_supervisor *s, uint64_t id);
+/* Whose worker is to go where the memory of all is too much; NULL: nobody's. */
+struct rf_supervisor *rf_supervisor_largest(struct rf_supervisor *home);
+void rf_supervisor_each_branch(struct rf_supervisor *home,
+                               void (*act)(struct rf_supervisor *branch));
+/* It is freed: out of its home.  False: it has to stay, since it is the home of others. */
+bool rf_supervisor_part(struct rf_supervisor *s);
+
 /* --- supervisor_checkpoints.c --- */
+
+/* Has `from` make a worker with a link of its own; NULL when it cannot. */
+struct rf_link *rf_supervisor_make_worker(struct rf_supervisor *s,
+                                          const struct rf_checkpoint_entry *from,
+                                          const struct rf_link_events *events);
+/* What became of an order; `branch`: a JSON object, or empty. */
+void rf_supervisor_refuse(struct rf_supervisor *s, const struct rf_error *err);
+void rf_supervisor_confirm(struct rf_supervisor *s, const struct rf_checkpoint_entry *entry,
+                           struct rf_bytes branch);
 
 /* The automatic one.  The order needs no pause: the worker takes it before any later
  * request. */

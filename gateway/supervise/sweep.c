@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define STEP_MS 5
+#define HEIR "heir."
 #define ATTACH_DEPTH_MAX 64 /* generations of descendants */
 #define ATTACH_ROUNDS_MAX 50
 
@@ -61,6 +62,35 @@ bool rf_sweep_is_left_over(const char *name)
            !name[end] && space == pid_namespace() && sees && start_time(pid) != start;
 }
 
+/* --- heirs --- */
+
+void rf_sweep_inherit(const char *folder)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof(path), "%s/" HEIR "%d.%llu", folder, getpid(), start_time(getpid())) <
+        PATH_MAX)
+        mkdir(path, 0755);
+}
+
+/* Does one of them live?  With `remove` they are removed. */
+static bool look_for_heirs(const char *folder, bool remove)
+{
+    bool lives = false;
+    DIR *dir = opendir(folder);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        int pid;
+        unsigned long long start;
+        if (sscanf(e->d_name, HEIR "%d.%llu", &pid, &start) != 2)
+            continue;
+        lives |= start_time(pid) == start;
+        if (remove)
+            unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
+    }
+    if (dir)
+        closedir(dir);
+    return lives;
+}
+
 static bool write_to(const char *folder, const char *file, const char *text, int *ret_errno)
 {
     char path[PATH_MAX];
@@ -97,6 +127,7 @@ void rf_sweep_kill(const char *folder)
 int rf_sweep_remove(const char *folder, int wait_ms)
 {
     static const struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
+    look_for_heirs(folder, true);
     for (int waited = 0;; waited += STEP_MS) {
         if (!rmdir(folder) || errno == ENOENT)
             return 0;
@@ -116,7 +147,8 @@ int rf_sweep_parent(const char *parent, int wait_ms)
     for (struct dirent *e; (e = readdir(dir));) {
         char path[PATH_MAX];
         if (rf_sweep_is_left_over(e->d_name) &&
-            snprintf(path, sizeof(path), "%s/%s", parent, e->d_name) < PATH_MAX)
+            snprintf(path, sizeof(path), "%s/%s", parent, e->d_name) < PATH_MAX &&
+            !look_for_heirs(path, false))
             removed += !rf_sweep_remove(path, wait_ms);
     }
     closedir(dir);

@@ -2,7 +2,7 @@
  *
  * ringfence-PIDNS.PID.START.N: the pid namespace, pid and start time of the
  * gateway that made it.  So whoever finds one can tell whether its gateway
- * lives; one of another pid namespace is left alone, since nobody here can.
+ * lives, or has an heir that does; one of another pid namespace is left alone, since nobody here can.
  * libc only: the sweeper is a small static program.
  */
 #ifndef RINGFENCE_GATEWAY_SUPERVISE_SWEEP_H
@@ -17,6 +17,10 @@
 int rf_sweep_name(char ret[RF_SWEEP_NAME_MAX]);
 /* Is it the name of a cgroup whose gateway is dead for certain? */
 bool rf_sweep_is_left_over(const char *name);
+
+/* Notes in the folder that this process has taken it over from its gateway, as the name can
+ * only tell who made it: an empty cgroup heir.PID.START in it. */
+void rf_sweep_inherit(const char *folder);
 
 /* Sends SIGKILL to all that is in it: by cgroup.kill, or process by process. */
 void rf_sweep_kill(const char *folder);

@@ -30,6 +30,8 @@
 #define RF_STREAM_DELAY_MS 50u        /* longest time that stdout or stderr text is held back */
 #define RF_STREAM_BATCH_MAX (64u << 10) /* text that goes out at once */
 #define RF_HISTORY_CELLS_MAX 10000u   /* --history-size: cells in the history ring */
+#define RF_BRANCHES_MAX 128u          /* of one kernel, alive at one time */
+#define RF_BRANCH_IDLE_S 3600         /* a branch whose kernel was shut down ends after so long unused */
 #define RF_QUEUE_MAX 10000u           /* requests that wait for one worker */
 #define RF_PARENTS_MAX 1024u          /* requests whose header is kept for late output */
 

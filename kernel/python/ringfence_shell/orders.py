@@ -25,7 +25,7 @@ from . import wire
 from .request import Request
 from .stdin import Message
 
-_NAMES = ("checkpoint", "checkpoints", "rollback", "undo", "recover")
+_NAMES = ("checkpoint", "checkpoints", "rollback", "undo", "recover", "branch")
 
 
 class Orders:
@@ -100,6 +100,8 @@ def describe(checkpoint: dict[str, Any]) -> str:
 
 def outcome(answer: dict[str, Any]) -> tuple[int, str]:
     """Descriptor and text for what became of a checkpoint."""
+    if answer.get("status") == "ok" and (branch := answer["checkpoint"].get("branch")):
+        return 1, f"branch {branch['number']}: jupyter console --existing {branch['connection_file']}\n"
     if answer.get("status") == "ok":
         return 1, f"{describe(answer['checkpoint'])}\n"
     return 2, f"{answer.get('evalue', 'no checkpoint could be made')}\n"
@@ -174,6 +176,20 @@ class CheckpointMagics(Magics):
         Files that were written since stay as they are.  %undo takes it back.
         """
         _give("rollback", parse_argstring(self.rollback, line).checkpoint)
+
+    @magic_arguments()
+    @argument("checkpoint", nargs="?", default="",
+              help="Name or number of a checkpoint; without one, the end of this cell.")
+    @line_magic
+    def branch(self, line: str) -> None:
+        """Make a second kernel that goes on from here, or from a checkpoint, by itself.
+
+        It has a connection file of its own, which is told; it ends when a client
+        shuts it down, and outlives this kernel.
+        """
+        made = _give("branch", parse_argstring(self.branch, line).checkpoint)
+        if made["checkpoint"]:  # else worker.py tells it at the end of the cell
+            print(outcome(made)[1], end="")
 
     @magic_arguments()
     @line_magic
