@@ -277,6 +277,20 @@ static const struct order *find_order(const struct rf_frame *frame)
     return NULL;
 }
 
+/* When a worker or a checkpoint ends, the keeper kills its session: what was forked from it must
+ * have left that before.  It takes one switch of processes. */
+static bool await_own_session(pid_t child)
+{
+    pid_t ours = getsid(0), its;
+    for (int64_t until = microseconds(CLOCK_MONOTONIC) + LEAVING_US;
+         (its = getsid(child)) == ours;) {
+        if (microseconds(CLOCK_MONOTONIC) > until)
+            return false;
+        usleep(20);
+    }
+    return its > 0;
+}
+
 /* 1 in the child, 0 in the checkpoint, or -errno. */
 static int obey(const struct rf_frame *frame)
 {
@@ -291,6 +305,8 @@ static int obey(const struct rf_frame *frame)
         close(frame->fds[i]);
     if (!order)
         return -EPROTO;
+    if (child > 0)
+        await_own_session(child);
     char text[16];
     int n = snprintf(text, sizeof(text), "%d", child > 0 ? child : 0);
     struct rf_bytes part = {(uint8_t *)text, (size_t)n};
@@ -373,20 +389,6 @@ static bool request_waits(void)
 {
     struct pollfd wait = {RF_WORKER_SOCKET, POLLIN, 0};
     return poll(&wait, 1, 0) != 0;
-}
-
-/* When a worker dies, the keeper kills its session: a checkpoint that is told of
- * must have left it.  That takes it one switch of processes. */
-static bool await_own_session(pid_t checkpoint)
-{
-    pid_t ours = getsid(0), its;
-    for (int64_t until = microseconds(CLOCK_MONOTONIC) + LEAVING_US;
-         (its = getsid(checkpoint)) == ours;) {
-        if (microseconds(CLOCK_MONOTONIC) > until)
-            return false;
-        usleep(20);
-    }
-    return its > 0;
 }
 
 /* A library that can be forked ends its threads before the fork, and makes new ones after

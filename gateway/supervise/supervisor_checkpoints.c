@@ -117,6 +117,14 @@ static void tell_failed(struct rf_supervisor *s, struct rf_bytes reason)
         rf_supervisor_refuse(s, &err);
 }
 
+static void finish_automatic(struct rf_supervisor *s, const struct rf_checkpoint_entry *entry,
+                             int64_t cost_us)
+{
+    if (s->making.branch)
+        rf_supervisor_branch_from(s, entry);
+    drop_automatic(s, cost_us);
+}
+
 int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame)
 {
     uint64_t pid, cost;
@@ -139,12 +147,10 @@ int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame
     entry = keep_checkpoint(s, made, class, frame->parts[3]);
     if (!entry)
         tell_failed(s, RF_BYTES("there are too many"));
-    else if (making->branch)
-        rf_supervisor_branch_from(s, entry);
-    else if (making->ordered)
+    else if (making->ordered && !making->branch)
         rf_supervisor_confirm(s, entry, (struct rf_bytes){0});
     else
-        drop_automatic(s, cost_us);
+        finish_automatic(s, entry, cost_us);
     return 0;
 }
 
