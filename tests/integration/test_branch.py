@@ -8,6 +8,7 @@ import stat
 import time
 
 import pytest
+from jupyter_client import BlockingKernelClient
 
 import processes
 from helpers import client_of, plain, wait_until
@@ -151,8 +152,12 @@ def test_many(start):
         assert one.value("len(data)") == "10000000"
         one.client.close()
     for path in paths:
-        one = Branch(path)
-        one.shut_down()
+        kc = BlockingKernelClient(connection_file=path)
+        kc.load_connection_file()
+        kc.start_channels()
+        kc.shutdown()
+        wait_until(lambda: not os.path.exists(path), 20, 0.01)
+        kc.stop_channels()
     wait_until(lambda: len(os.listdir(f"/proc/{kernel.pid}/fd")) <= before + 3, 30)
     assert set(processes.below(kernel.pid)) <= gateway
     assert kernel.run("len(data)").result == "10000000"
