@@ -82,24 +82,23 @@ def last_status(kernel):
             if each["msg_type"] == "status"][-1]
 
 
-@pytest.mark.parametrize("code", [SPIN, IN_C, SLEEP], ids=["python", "c", "sleep"])
-def test_answers(kernel, code):
-    cell = busy(kernel, code)
-    assert "number" in matches(kernel, "numb")
-    found = ask(kernel, "inspect_request", "number", detail_level=0)
-    assert found["found"] and "17" in found["data"]["text/plain"]
-    assert ask(kernel, "is_complete_request", "for x in y:")["status"] == "incomplete"
-    assert ask(kernel, "is_complete_request", "1 + 1")["status"] == "complete"
-    kernel.client.quiet(0.1)
-    assert not cell.done and last_status(kernel) == "busy"
-    if code is IN_C:  # it heeds no signal
-        os.kill(below(kernel, "ringfence-worke")[0].pid, 9)
-        cell.wait(60)
-    else:
-        stop(kernel, cell)
-    assert kernel.value("number") == 17
-    kernel.client.quiet(0.1)
-    assert last_status(kernel) == "idle"
+def test_answers(fresh):
+    """While the worker burns a processor in Python, sleeps, and is in C code, where no interrupt
+    reaches it."""
+    for code in (SPIN, SLEEP, IN_C):
+        cell = busy(fresh, code)
+        assert "number" in matches(fresh, "numb")
+        found = ask(fresh, "inspect_request", "number", detail_level=0)
+        assert found["found"] and "17" in found["data"]["text/plain"]
+        assert ask(fresh, "is_complete_request", "for x in y:")["status"] == "incomplete"
+        assert ask(fresh, "is_complete_request", "1 + 1")["status"] == "complete"
+        fresh.client.quiet(0.1)
+        assert not cell.done and last_status(fresh) == "busy"
+        if code is not IN_C:
+            stop(fresh, cell)
+            assert fresh.value("number") == 17
+            fresh.client.quiet(0.1)
+            assert last_status(fresh) == "idle"
 
 
 def test_side_effects_reach_nobody(kernel):
