@@ -468,6 +468,41 @@ def test_answer_of_a_lying_checkpoint(mock, lie):
     mock.works()
 
 
+@pytest.mark.parametrize("lie", [
+    "honest", "none", "pid-nobody", "resumed-late", "resumed-unnamed", "resumed-dies", "resumed-zero",
+    "resumed-nobody", "resumed-other", "resumed-never", "resumed-garbage", "resumed-ends",
+    "resumed-early", "resumed-twice"])
+def test_branch_of_a_lying_checkpoint(mock, lie):
+    """It has the state, or it says that it is none and goes; its kernel does not notice."""
+    mock.hostile(f"keep kept\ncheckpoints {lie}")
+    content = {"operation": "branch"}
+    answer = mock.client.request("shell", "ringfence_checkpoint_request", content, timeout=20)
+    mock.check_gateway()
+    if answer["status"] == "ok":
+        path = answer["checkpoint"]["branch"]["connection_file"]
+        result = ask_branch(path)
+        wait_until(lambda: not os.path.exists(path), 15)
+        assert result == "kept" or (result is None and lie not in ("honest", "resumed-late"))
+    mock.works()
+
+
+def ask_branch(path):
+    """What a branch recalls, and shuts it down; None for one that has ended or fails."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            info = json.load(file)
+    except FileNotFoundError:
+        return None
+    with RawClient(info) as client:
+        try:
+            client.ready(8)
+            _, output = client.run("recall", 8)
+        except TimeoutError:
+            output = []
+        client.send("control", "shutdown_request", {"restart": False})
+        return "kept" if any("kept" in json.dumps(each["content"]) for each in output) else None
+
+
 def test_other_requests_meanwhile(mock):
     crashed = mock.execute("sleep 300\nclose")
     replies = [mock.client.request("shell", "history_request", {"hist_access_type": "tail", "n": 1},
