@@ -9,6 +9,7 @@ RESOURCES, PROTOCOL, FILES = "test_abuse_resources.py", "test_abuse_protocol.py"
 LIMITS, HOSTILE, PROCESSES = "test_limits.py", "test_hostile_worker.py", "test_processes.py"
 EXECUTE, WALLS = "test_execute.py", "test_sandbox_walls.py"
 CRASH, CHECKPOINTS, LIBRARIES = "test_crash.py", "test_checkpoints.py", "test_libraries.py"
+BUSY = "test_busy.py"
 
 ROWS = {
     "R1": [(RESOURCES, "test_fork_bomb"), (LIMITS, "test_a_fork_bomb_stays_at_the_limit")],
@@ -64,6 +65,7 @@ ROWS = {
     "C6": [(CHECKPOINTS, "test_a_thousand")],
     "C7": [(CHECKPOINTS, "test_what_a_copy_does_not_do_again")],
     "C8": [(CHECKPOINTS, "test_what_a_copy_does_not_do_again")],
+    "C9": [(BUSY, "test_answers"), (BUSY, "test_side_effects_reach_nobody")],
     "C10": [(CHECKPOINTS, "test_faults"), (CHECKPOINTS, "test_interrupts_at_any_point"),
             (HOSTILE, "test_checkpoint_lie"), (HOSTILE, "test_rollback_to_a_lie")],
 }
