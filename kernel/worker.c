@@ -20,6 +20,7 @@
 
 #define LEAVING_US 1000000 /* longest time for a checkpoint to leave the worker's session */
 #define FAULT_NS 2500 /* about what a copied page costs */
+#define IDLE_US 20000 /* since the last reply: then there is time to give back memory */
 #define STREAM_PIECE (256u << 10) /* text in one message */
 #define FENCE_TIMEOUT_MS 2000     /* a gateway that is stopped must not stop the cell for ever */
 
@@ -31,6 +32,7 @@ static struct rf_frame_reader reader;
 static uint8_t packet[RF_PACKET_MAX];
 static int passed_fd = -1;
 static uint64_t newest_request;
+static int64_t replied_us; /* when the last reply was sent */
 
 /* Where each descriptor of enum rf_worker_fd goes. */
 static const struct {
@@ -113,6 +115,13 @@ static int fence_now(void)
     }
 }
 
+static int64_t microseconds(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 static int fence(void)
 {
     return pipe_holds_bytes(TEXT_PIPE(1)) || pipe_holds_bytes(TEXT_PIPE(2)) ? fence_now() : 0;
@@ -137,6 +146,8 @@ int rf_worker_send(uint8_t type, uint64_t request_id, const struct rf_bytes *par
     if (!r)
         r = rf_frame_send(RF_WORKER_SOCKET, type, request_id, parts, n_parts, NULL, 0);
     pthread_mutex_unlock(&sending);
+    if (type == RF_MSG_REPLY)
+        replied_us = microseconds(CLOCK_MONOTONIC);
     return r;
 }
 
@@ -229,13 +240,6 @@ int rf_worker_recv(int timeout_ms, struct rf_frame *ret)
         if (!n)
             return -ETIME;
     }
-}
-
-static int64_t microseconds(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static int become_worker(const struct rf_frame *order)
@@ -385,10 +389,11 @@ static int64_t copying_since_last(void)
     return copied > 0 ? copied * FAULT_NS / 1000 : 0;
 }
 
-static bool request_waits(void)
+/* Nothing was asked for a while, and nothing waits. */
+static bool is_idle(void)
 {
     struct pollfd wait = {RF_WORKER_SOCKET, POLLIN, 0};
-    return poll(&wait, 1, 0) != 0;
+    return microseconds(CLOCK_MONOTONIC) - replied_us > IDLE_US && !poll(&wait, 1, 0);
 }
 
 /* A library that can be forked ends its threads before the fork, and makes new ones after
@@ -408,8 +413,7 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
     fflush(NULL);
     int64_t copying = copying_since_last();
     int64_t began = microseconds(CLOCK_THREAD_CPUTIME_ID); /* what others run meanwhile is no cost */
-    unsigned tasks = rf_count_tasks();
-    if (tasks == 1 && !request_waits()) /* what is left is copied again after the fork anyway */
+    if (is_idle() && rf_count_tasks() == 1) /* what is left is copied again after the fork anyway */
         rf_snapshot_give_back();
     pid_t pid = control < 0 ? -EMFILE : rf_fork_sibling();
     if (!pid)

@@ -20,8 +20,10 @@ static void refill(struct rf_policy *policy, int64_t now_us)
 void rf_policy_ran(struct rf_policy *policy, int64_t run_us, int64_t now_us)
 {
     refill(policy, now_us);
+    policy->row = now_us - run_us - policy->ended_us < RF_POLICY_PAUSE_US ? policy->row + 1 : 0;
+    policy->ended_us = now_us;
     policy->risk_us += run_us;
-    policy->dirty = true;
+    policy->dirty = policy->unsettled = true;
 }
 
 bool rf_policy_due(struct rf_policy *policy, int64_t now_us)
@@ -29,7 +31,7 @@ bool rf_policy_due(struct rf_policy *policy, int64_t now_us)
     if (!policy->dirty)
         return false;
     refill(policy, now_us);
-    return policy->budget_us >= expected(policy) ||
+    return (policy->row < RF_POLICY_ROW && policy->budget_us >= expected(policy)) ||
            policy->risk_us >= RF_POLICY_RISK * expected(policy);
 }
 
@@ -42,10 +44,11 @@ void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle)
         policy->budget_us -= cost_us;
     policy->risk_us = 0;
     policy->dirty = false;
+    policy->unsettled &= !idle;
 }
 
 void rf_policy_reset(struct rf_policy *policy)
 {
     policy->risk_us = 0;
-    policy->dirty = false;
+    policy->dirty = policy->unsettled = false;
 }

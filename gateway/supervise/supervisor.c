@@ -564,7 +564,7 @@ void rf_supervisor_rested(struct rf_supervisor *s, int64_t run_us, size_t waitin
         rf_policy_ran(&s->policy, run_us, rf_supervisor_now_us());
     if (rf_policy_due(&s->policy, rf_supervisor_now_us()))
         rf_supervisor_take_checkpoint(s, false);
-    else if (s->policy.dirty)
+    if (rf_policy_wants_idle(&s->policy))
         uv_timer_start(&s->timers[IDLE], on_idle, RF_POLICY_IDLE_US / 1000, 0);
 }
 

@@ -17,7 +17,7 @@ static void test_first_cells_are_covered_at_once(void **state)
 {
     struct rf_policy policy = {0};
     int64_t now = 5;
-    for (int i = 0; i < 5; i++, now += 2000) {
+    for (int i = 0; i < 5; i++, now += 100 + RF_POLICY_PAUSE_US) {
         rf_policy_ran(&policy, 100, now);
         assert_true(rf_policy_due(&policy, now));
         rf_policy_taken(&policy, 3000, false);
@@ -36,19 +36,19 @@ static void test_cells_of_a_person_are_covered(void **state)
     }
 }
 
-/* Cells of one size back to back: what part of the time goes to checkpoints? */
-static int64_t cost_of_loop(int64_t cell_us, int64_t cost_us, int64_t for_us)
+/* Cells of one size, a pause before each: what part of the time goes to checkpoints? */
+static int64_t cost_of_loop(int64_t cell_us, int64_t pause_us, int64_t cost_us, int64_t for_us)
 {
     struct rf_policy policy = {0};
-    int64_t now = 1, spent = 0;
+    int64_t now = 1, spent = 0, late_us = 0; /* a cell waits for the checkpoint before it */
     while (now < for_us) {
-        now += cell_us;
-        rf_policy_ran(&policy, cell_us, now);
-        if (rf_policy_due(&policy, now)) {
+        now += pause_us + cell_us + late_us;
+        rf_policy_ran(&policy, cell_us + late_us, now);
+        bool due = rf_policy_due(&policy, now);
+        late_us = due ? cost_us : 0;
+        spent += late_us;
+        if (due)
             rf_policy_taken(&policy, cost_us, false);
-            spent += cost_us;
-            now += cost_us;
-        }
     }
     return spent;
 }
@@ -60,7 +60,7 @@ static void test_a_loop_loses_a_small_share(void **state)
     int64_t time = 300 * SECOND;
     for (size_t i = 0; i < COUNT_OF(cells); i++)
         for (size_t j = 0; j < COUNT_OF(costs); j++) {
-            int64_t spent = cost_of_loop(cells[i], costs[j], time);
+            int64_t spent = cost_of_loop(cells[i], RF_POLICY_PAUSE_US, costs[j], time);
             int64_t most = RF_POLICY_BURST_US + time / RF_POLICY_SHARE + time / RF_POLICY_RISK +
                            2 * costs[j];
             if (spent > most)
@@ -68,6 +68,32 @@ static void test_a_loop_loses_a_small_share(void **state)
                     "cells of %lld us, checkpoints of %lld us: %lld us were spent, at most %lld",
                     (long long)cells[i], (long long)costs[j], (long long)spent, (long long)most);
         }
+}
+
+/* A program's loop may be short: no burst is spent on it. */
+static void test_a_short_loop_without_pauses(void **state)
+{
+    for (int64_t cell = 50; cell <= 5000; cell *= 10)
+        for (int64_t cost = 100; cost <= RF_POLICY_BURST_US; cost *= 4) {
+            int64_t time = 1000 * cell, spent = cost_of_loop(cell, 0, cost, time);
+            if (spent > RF_POLICY_ROW * cost + time / RF_POLICY_RISK)
+                fail_msg("1,000 cells of %lld us, checkpoints of %lld us: %lld us were spent",
+                         (long long)cell, (long long)cost, (long long)spent);
+        }
+}
+
+/* A hasty one is followed by another when there is time. */
+static void test_settles(void **state)
+{
+    struct rf_policy policy = {0};
+    assert_false(rf_policy_wants_idle(&policy));
+    rf_policy_ran(&policy, 1, 1000);
+    assert_true(rf_policy_wants_idle(&policy));
+    rf_policy_taken(&policy, 700, false);
+    assert_true(rf_policy_wants_idle(&policy));
+    assert_false(rf_policy_due(&policy, 2000));
+    rf_policy_taken(&policy, 700, true);
+    assert_false(rf_policy_wants_idle(&policy));
 }
 
 static void test_risk(void **state)
@@ -88,9 +114,9 @@ static void test_risk(void **state)
 static void test_idle_is_free(void **state)
 {
     struct rf_policy policy = {0};
-    for (int i = 0; i < 100; i++) {
-        rf_policy_ran(&policy, 1, 1000);
-        assert_true(rf_policy_due(&policy, 1000));
+    for (int64_t now = 1000; now < 100000; now += RF_POLICY_PAUSE_US) {
+        rf_policy_ran(&policy, 0, now);
+        assert_true(rf_policy_due(&policy, now));
         rf_policy_taken(&policy, RF_POLICY_BURST_US / 2, true);
     }
 }
@@ -147,6 +173,8 @@ int main(void)
         cmocka_unit_test(test_first_cells_are_covered_at_once),
         cmocka_unit_test(test_cells_of_a_person_are_covered),
         cmocka_unit_test(test_a_loop_loses_a_small_share),
+        cmocka_unit_test(test_a_short_loop_without_pauses),
+        cmocka_unit_test(test_settles),
         cmocka_unit_test(test_risk),
         cmocka_unit_test(test_idle_is_free),
         cmocka_unit_test(test_cost_is_learned),
