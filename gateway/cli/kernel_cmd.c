@@ -195,6 +195,24 @@ static int prepare(const struct values *values, const struct rf_config *config,
     return r;
 }
 
+/* What cells may know of the sockets, as ipykernel's own arguments: never the key.  A port
+ * that is chosen later is left out. */
+static void tell_connection(const struct rf_connection *c, const char *file, struct rf_buf *words)
+{
+    const struct {
+        const char *name;
+        int port;
+    } ports[] = {{"shell", c->shell_port},
+                 {"iopub", c->iopub_port},
+                 {"stdin", c->stdin_port},
+                 {"control", c->control_port},
+                 {"hb", c->hb_port}};
+    rf_buf_printf(words, "-f%c%s%c--transport=%s%c--ip=%s%c", 0, file, 0, c->transport, 0, c->ip, 0);
+    for (size_t i = 0; i < sizeof(ports) / sizeof(*ports); i++)
+        if (ports[i].port)
+            rf_buf_printf(words, "--%s=%d%c", ports[i].name, ports[i].port, 0);
+}
+
 int rf_cmd_kernel(int argc, char **argv)
 {
     struct values values = {.zmq_heartbeat = RF_ZMTP_HEARTBEAT_S};
@@ -222,8 +240,10 @@ int rf_cmd_kernel(int argc, char **argv)
                                                     .connection_file = values.file,
                                                     .config = &config},
                        &confined, &err);
-    if (!r)
+    if (!r) {
         apply_profile(&confined, &paths, &session);
+        tell_connection(&session.connection, values.file, &words);
+    }
     session.supervisor.request.argv = rf_buf_bytes(&words);
     status = r ? RF_EXIT_FAILED : rf_session_run(&session, &err);
     if (err.code)

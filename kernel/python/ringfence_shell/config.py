@@ -42,8 +42,9 @@ _INERT = {
 }
 _APP = {"InteractiveShellApp", "IPKernelApp"}
 
-# Arguments of ipykernel that the gateway has dealt with.
-_GATEWAY = {"f", "ip", "transport", "shell", "iopub", "stdin", "hb", "control", "debug", "quiet"}
+# Arguments of ipykernel that the gateway has dealt with; of them what says where it listens.
+_PORTS = {"shell", "iopub", "stdin", "hb", "control"}
+_GATEWAY = {"f", "ip", "transport", "debug", "quiet"} | _PORTS
 
 _PROFILE = {"profile", "profile-dir", "ipython-dir"}
 
@@ -70,12 +71,13 @@ class Arguments:
     def __init__(self, argv: list[str], warn: Callable[[str], None]) -> None:
         self.config = Config()
         self.profile: dict[str, str] = {}  # of _PROFILE
+        self.connection: dict[str, Any] = {}
         self._warn = warn
         items = iter(argv)
         for item in items:
             if item == "-f":
-                next(items, None)
-            elif not item.startswith("-f"):
+                self.connection["connection_file"] = os.path.abspath(next(items, ""))
+            else:
                 self._take(item)
 
     def _take(self, item: str) -> None:
@@ -84,8 +86,10 @@ class Arguments:
             self._warn(f"the argument {item!r} is not known and ignored")
         elif name in _PROFILE:
             self.profile[name] = value
+        elif name in _PORTS and value.isdigit():
+            self.connection[f"{name}_port"] = int(value)
         elif name in _GATEWAY:
-            pass
+            self.connection[name] = value
         elif "." in name and separator:
             self._set(name, value)
         elif name in shell_aliases and separator:
@@ -127,6 +131,7 @@ class Startup:
     def __init__(self, argv: list[str], load: bool = True) -> None:
         """`load`: read the user's files, which runs them."""
         arguments = Arguments(argv, _warn)
+        self.connection = arguments.connection
         self.ipython_dir = ipython_dir(arguments.profile.get("ipython-dir", ""))
         name = arguments.profile.get("profile", "default")
         self.location = os.path.abspath(

@@ -19,7 +19,7 @@ from . import request, wire
 Hook = Callable[[dict[str, Any]], "dict[str, Any] | None"]
 
 
-class _Hooks(threading.local):
+class Hooks(threading.local):
     """Functions that see a message before it goes out, per thread, in order."""
 
     def __init__(self) -> None:
@@ -32,15 +32,21 @@ class _Hooks(threading.local):
             return False
         return True
 
+    def passed(self, msg_type: str, content: dict[str, Any]) -> dict[str, Any] | None:
+        """The message as the hooks let it go; None if one of them keeps it."""
+        message: dict[str, Any] | None = _message(msg_type, content)
+        for hook in self.hooks:
+            if message is None:
+                break
+            message = hook(message)
+        return message
+
     def send(self, msg_type: str, content: dict[str, Any]) -> None:
-        """Publishes, unless a hook keeps the message by returning None."""
+        """Publishes what the hooks let go."""
         if self.hooks:
-            message: dict[str, Any] | None = _message(msg_type, content)
-            for hook in self.hooks:
-                message = hook(message)  # type: ignore[arg-type]
-                if message is None:
-                    return
-            assert message is not None
+            message = self.passed(msg_type, content)
+            if message is None:
+                return
             msg_type, content = message["header"]["msg_type"], message["content"]
         wire.publish(request.current_id(), msg_type, content)
 
@@ -64,7 +70,7 @@ class ShellDisplayHook(DisplayHook):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._hooks = _Hooks()
+        self._hooks = Hooks()
         self._content: dict[str, Any] | None = None
         self.result_text = ""  # text/plain of the newest result; execute.py resets it
 
@@ -111,6 +117,7 @@ class ShellDisplayHook(DisplayHook):
     def finish_displayhook(self) -> None:
         content, self._content = self._content, None
         if content is not None and content["data"]:
+            self.shell.plots.on_bundle(content["data"], content["metadata"])
             self._hooks.send("execute_result", content)
 
     def reset(self) -> None:
@@ -124,7 +131,7 @@ class ShellDisplayPublisher(DisplayPublisher):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._hooks = _Hooks()
+        self._hooks = Hooks()
 
     def register_hook(self, hook: Hook) -> None:
         self._hooks.hooks.append(hook)
@@ -147,8 +154,11 @@ class ShellDisplayPublisher(DisplayPublisher):
         data and metadata are dicts, ValueError if they cannot be JSON."""
         metadata = {} if metadata is None else metadata
         self._validate_data(data, metadata)
+        metadata = {**metadata}
         content = {"data": data, "metadata": metadata, "transient": transient or {}}
         msg_type = "update_display_data" if update else "display_data"
+        if not update:
+            self.shell.plots.on_bundle(data, metadata)
         self._hooks.send(msg_type, content)
 
     def clear_output(self, wait: bool = False) -> None:

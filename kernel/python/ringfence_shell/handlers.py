@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import provisionalcompleter, rectify_completions
 from IPython.utils.tokenutil import token_at_cursor
 
-from . import comms
+from . import comms, deadline
 from .request import Request
 
 if TYPE_CHECKING:
@@ -44,9 +44,26 @@ def complete(worker: Worker, request: Request) -> Content:
     """complete_request (spec: Completion)."""
     code = _code(request.content)
     cursor = _cursor(request.content, code)
+    completer = worker.shell.Completer
+
+    def without_jedi() -> Content:
+        completer.use_jedi, uses = False, completer.use_jedi
+        try:
+            return _completions(completer, code, cursor)
+        finally:
+            completer.use_jedi = uses
+
+    attempts = [(0.5, lambda: _completions(completer, code, cursor)), (0.2, without_jedi)]
+    return deadline.answer(request, attempts, _matches([], cursor))
+
+
+def _completions(completer: Any, code: str, cursor: int) -> Content:
     with provisionalcompleter():
-        raw = worker.shell.Completer.completions(code, cursor)
-        found = list(rectify_completions(code, raw))
+        raw = completer.completions(code, cursor)
+        return _matches(list(rectify_completions(code, raw)), cursor)
+
+
+def _matches(found: list[Any], cursor: int) -> Content:
     types = [
         {"start": c.start, "end": c.end, "text": c.text, "type": c.type, "signature": c.signature}
         for c in found
@@ -70,10 +87,18 @@ def inspect_request(worker: Worker, request: Request) -> Content:
     known = inspect.signature(shell.object_inspect_mime).parameters
     if "omit_sections" in known and isinstance(content.get("omit_sections"), list):
         arguments["omit_sections"] = content["omit_sections"]
+    attempts = [(0.7, lambda: _inspection(shell, name, arguments))]
+    return deadline.answer(request, attempts, _NOT_FOUND)
+
+
+_NOT_FOUND: Content = {"status": "ok", "found": False, "data": {}, "metadata": {}}
+
+
+def _inspection(shell: Any, name: str, arguments: Content) -> Content:
     try:
         data = dict(shell.object_inspect_mime(name, **arguments))
     except KeyError:
-        return {"status": "ok", "found": False, "data": {}, "metadata": {}}
+        return _NOT_FOUND
     if not shell.enable_html_pager:
         data.pop("text/html", None)
     return {"status": "ok", "found": True, "data": data, "metadata": {}}

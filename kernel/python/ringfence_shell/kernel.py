@@ -6,7 +6,10 @@ AttributeError.  The kernel that clients talk to is the gateway's.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
+import os
 import uuid
 from functools import cached_property
 from typing import Any
@@ -90,6 +93,7 @@ class Kernel:
     """One per shell."""
 
     implementation = "ipython"
+    connection: dict[str, Any] = {}  # what the gateway says of its sockets; never the key
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
@@ -106,6 +110,30 @@ class Kernel:
     @property
     def user_ns(self) -> dict[str, Any]:
         return self.shell.user_ns
+
+    @property
+    def execution_count(self) -> int:
+        return self.shell.execution_count
+
+    @property
+    def banner(self) -> str:
+        return self.shell.banner
+
+    @property
+    def io_loop(self) -> Any:
+        """tornado's view of the one event loop; ImportError without tornado."""
+        from tornado.ioloop import IOLoop
+
+        return IOLoop.current()
+
+    async def do_one_iteration(self) -> None:
+        """Lets other tasks run.  Requests are not handled within a cell: they wait in the
+        gateway."""
+        await asyncio.sleep(0)
+
+    @property
+    def _parent_header(self) -> dict[str, Any]:
+        return self.get_parent()
 
     def get_parent(self, channel: str | None = None) -> dict[str, Any]:
         """The request that output of the calling code belongs to, as a message dict."""
@@ -138,3 +166,74 @@ class Kernel:
             header=header,
             metadata=metadata,
         )
+
+
+class KernelApp:
+    """ipykernel.kernelapp.IPKernelApp: the application that runs this kernel."""
+
+    _instance: KernelApp | None = None
+
+    @classmethod
+    def initialized(cls) -> bool:
+        return True
+
+    @classmethod
+    def instance(cls, *args: Any, **kwargs: Any) -> KernelApp:
+        if KernelApp._instance is None:
+            KernelApp._instance = KernelApp()
+        return KernelApp._instance
+
+    @property
+    def shell(self) -> Any:
+        from IPython import get_ipython
+
+        return get_ipython()
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.shell.kernel
+
+    @property
+    def config(self) -> Any:
+        return self.shell.config
+
+    @property
+    def log(self) -> logging.Logger:
+        return self.kernel.log
+
+    @property
+    def session(self) -> Session:
+        return self.kernel.session
+
+    @property
+    def abs_connection_file(self) -> str:
+        """Its path for the client; a sandbox does not show the file itself."""
+        return self.kernel.connection.get("connection_file", "")
+
+    @property
+    def connection_file(self) -> str:
+        return self.abs_connection_file
+
+    @property
+    def connection_dir(self) -> str:
+        return os.path.dirname(self.abs_connection_file)
+
+    def get_connection_info(self) -> dict[str, Any]:
+        """Transport, address and ports."""
+        known = self.kernel.connection.items()
+        return {name: value for name, value in known if name != "connection_file"}
+
+
+def get_connection_file(app: Any = None) -> str:
+    """ipykernel.connect.get_connection_file(): the path of this kernel's file."""
+    return (app or KernelApp.instance()).abs_connection_file
+
+
+def get_connection_info(connection_file: str | None = None, unpack: bool = False) -> Any:
+    """ipykernel.connect.get_connection_info() for this kernel, without the key, which it
+    does not have.  ValueError for another kernel's file."""
+    app = KernelApp.instance()
+    if connection_file not in (None, app.abs_connection_file):
+        raise ValueError(f"a kernel knows its own connection only, not {connection_file!r}")
+    info = app.get_connection_info()
+    return info if unpack else json.dumps(info, indent=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -10,6 +11,8 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.core.magics import CodeMagics, MacroToEdit
 from IPython.display import Javascript, display
+
+from .kernel import KernelApp
 
 
 @magics_class
@@ -64,6 +67,23 @@ class KernelMagics(Magics):
     def man(self, arg_s: str) -> None:
         """Show a manual page in the frontend's pager."""
         page.page(self.shell.getoutput(f"man {arg_s} | col -b", split=False))
+
+    @line_magic
+    def connect_info(self, arg_s: str) -> None:
+        """Show where this kernel listens and how another client finds it.
+
+        The key that signs messages is in the connection file; cells cannot see it.
+        """
+        app = KernelApp.instance()
+        print(json.dumps(app.get_connection_info(), indent=2))
+        print("\nThe key is in the connection file only.  Connect another client with:\n"
+              f"    $> jupyter <app> --existing {app.connection_file}")
+
+    @line_magic
+    def qtconsole(self, arg_s: str) -> None:
+        """Says how a Qt console is connected: none can be started from within a kernel."""
+        file = KernelApp.instance().connection_file
+        raise UsageError(f"start it outside of the kernel: jupyter qtconsole --existing {file}")
 
     @line_magic
     def autosave(self, arg_s: str) -> None:

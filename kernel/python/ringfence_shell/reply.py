@@ -34,7 +34,11 @@ def error(exc: BaseException, **more: Any) -> Reply:
 
 
 def send(request: Request, reply: Reply) -> None:
-    """Sends the reply, or an error reply if it cannot be written or is too large."""
+    """Sends the reply, or an error reply if it cannot be written or is too large; only
+    the first of a request goes out."""
+    if request.answered:
+        return
+    request.answered = True
     try:
         _ringfence.send(_ringfence.MSG_REPLY, request.id, parts(reply))
     except (TypeError, ValueError) as exc:

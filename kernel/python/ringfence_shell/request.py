@@ -21,7 +21,9 @@ _REMEMBERED = 1024  # as many headers as the gateway keeps (RF_PARENTS_MAX)
 class Request:
     """One RF_MSG_REQUEST.  JSON is read when it is first asked for."""
 
-    __slots__ = ("id", "msg_type", "execution_count", "raw", "buffers", "reply", "_parsed")
+    __slots__ = (
+        "id", "msg_type", "execution_count", "raw", "buffers", "reply", "answered", "_parsed"
+    )
 
     def __init__(self, request_id: int, parts: list[bytes]) -> None:
         """`parts` as in ringfence/worker.h; ValueError when some are missing."""
@@ -33,6 +35,7 @@ class Request:
         self.raw = {"header": parts[2], "metadata": parts[3], "content": parts[4]}
         self.buffers = parts[5:]
         self.reply: Any = None  # set once there is one
+        self.answered = False  # it was sent
         self._parsed: dict[str, dict[str, Any]] = {}
 
     def part(self, name: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from .display import ShellDisplayHook, ShellDisplayPublisher
 from .history import SessionHistory
 from .magics import KernelMagics
 from .orders import CheckpointMagics
+from .plots import DisplayFormatter, PlotMagics, Plots
 from .transform import Transformer
 
 ENVIRONMENT = {
@@ -134,6 +135,11 @@ class ZMQInteractiveShell(InteractiveShell):
         super().init_hooks()
         self.set_hook("show_in_pager", page.as_hook(self.payloadpage_page), 99)
 
+    def init_display_formatter(self) -> None:
+        self.display_formatter = DisplayFormatter(parent=self)
+        self.configurables.append(self.display_formatter)
+        self.plots = Plots(self)
+
     def init_extension_manager(self) -> None:
         super().init_extension_manager()
         manager = self.extension_manager
@@ -142,7 +148,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def init_magics(self) -> None:
         super().init_magics()
-        self.register_magics(KernelMagics, CheckpointMagics)
+        self.register_magics(KernelMagics, CheckpointMagics, PlotMagics)
         self.magics_manager.register_alias("ed", "edit")
 
     # -- running cells --------------------------------------------------------
@@ -262,6 +268,8 @@ class ZMQInteractiveShell(InteractiveShell):
 
 
 InteractiveShellABC.register(ZMQInteractiveShell)
+# str(type(get_ipython())) is looked at, too, and plotly looks at the module.
+ZMQInteractiveShell.__module__ = "ipykernel.zmqshell"
 
 
 def text_of(value: object) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import _ringfence
 
 from . import request
+from .display import Hook, Hooks
 
 _NAMES = {1: "stdout", 2: "stderr"}
 
@@ -26,6 +28,7 @@ class OutStream(io.TextIOBase):
         self._fd = fd
         self.name = f"<{_NAMES[fd]}>"
         self.mode = "w"
+        self._hooks = Hooks()
 
     @property
     def encoding(self) -> str:
@@ -47,8 +50,9 @@ class OutStream(io.TextIOBase):
         """Sends `text`; its length in code points.  TypeError unless it is a str."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if text:
-            _ringfence.stream_write(self._fd, text, request.current_id())
+        sent = self._passed(text) if self._hooks.hooks else text
+        if sent:
+            _ringfence.stream_write(self._fd, sent, request.current_id())
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -74,6 +78,40 @@ class OutStream(io.TextIOBase):
 
     def seekable(self) -> bool:
         return False
+
+
+    # -- what ipykernel's streams have, too
+
+    def _passed(self, text: str) -> str:
+        """The text as the hooks let it go."""
+        message = self._hooks.passed("stream", {"name": _NAMES[self._fd], "text": text})
+        return message["content"]["text"] if message is not None else ""
+
+    def register_hook(self, hook: Hook) -> None:
+        """`hook` sees each message of this thread first, and may change or keep it."""
+        self._hooks.hooks.append(hook)
+
+    def unregister_hook(self, hook: Hook) -> bool:
+        """True if it was registered."""
+        return self._hooks.remove(hook)
+
+    @property
+    def parent_header(self) -> dict[str, Any]:
+        return request.current().part("header")
+
+    def set_parent(self, parent: dict[str, Any]) -> None:
+        """Output of this context belongs to `parent` from now on, if it is known."""
+        request.set_current(request.find(parent))
+
+    def set_thread_parent(self, parent: dict[str, Any]) -> Any:
+        """As set_parent; returns what reset_thread_parent takes."""
+        return request.set_current(request.find(parent))
+
+    def reset_thread_parent(self, token: Any) -> None:
+        request.reset_current(token)
+
+    def _is_master_process(self) -> bool:
+        return _ringfence.is_worker()
 
 
 def _unbuffered(fd: int) -> io.TextIOWrapper:

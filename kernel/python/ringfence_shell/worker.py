@@ -152,6 +152,7 @@ class Worker:
         if startup.includes_cwd():
             _put_cwd_on_path()
         shell = startup.shell_for(self.shell)
+        shell.kernel.connection = startup.connection
         if shell is not self.shell:
             self.shell = shell
             self._info = kernel_info(banner(shell, self._notes))

@@ -22,7 +22,7 @@ from typing import Any
 
 import _ringfence
 
-from . import pools
+from . import plots, pools, stubs
 
 _REHEARSALS = 64  # CPython 3.11 specializes code at its eighth call, in several rounds
 _MPLBACKEND = "module://matplotlib_inline.backend_inline"
@@ -37,6 +37,8 @@ def main(argv: list[str]) -> None:
     options = _options(argv)
     preload = [name for name in options.preload.split(",") if name]
     path = _leave_out_cwd()
+    stubs.install()
+    plots.install()
     with pools.single_threaded(), _inline_backend():
         shell = _warm_shell()
         failed = _import(preload)
