@@ -22,7 +22,7 @@ from typing import Any
 
 import _ringfence
 
-from . import plots, pools, stubs
+from . import pools
 
 _REHEARSALS = 64  # CPython 3.11 specializes code at its eighth call, in several rounds
 _MPLBACKEND = "module://matplotlib_inline.backend_inline"
@@ -37,9 +37,11 @@ def main(argv: list[str]) -> None:
     options = _options(argv)
     preload = [name for name in options.preload.split(",") if name]
     path = _leave_out_cwd()
-    stubs.install()
-    plots.install()
     with pools.single_threaded(), _inline_backend():
+        from . import plots, stubs
+
+        stubs.install()
+        plots.install()
         shell = _warm_shell()
         failed = _import(preload)
     _put_back(path)
