@@ -80,7 +80,7 @@ def pytest_generate_tests(metafunc):
         return
     only = metafunc.definition.get_closest_marker("ringfence_only")
     params = []
-    for name in Settings.kernels:
+    for name in getattr(metafunc.module, "KERNELS", Settings.kernels):
         skip = only and not helpers.is_ringfence(name)
         reason = only and (only.args[0] if only.args else "Ringfence only")
         params.append(pytest.param(name, marks=pytest.mark.skip(reason=reason) if skip else ()))
@@ -130,6 +130,8 @@ def own_runtime(kernel_name):
 
 @pytest.fixture(scope="module")
 def module_kernel(kernel_name):
+    if kernel_name == helpers.OTHER:
+        helpers.install_other()
     holder = {}
     yield holder
     if "kernel" in holder:

@@ -328,6 +328,25 @@ class Kernel:
             self.km.cleanup_resources()
 
 
+OTHER = "ringfence-tests"  # Ringfence on the interpreter of the tests
+
+
+def install_other():
+    """Makes the kernelspec of that name; skips where that interpreter cannot load our module."""
+    import pytest
+
+    folder = os.path.join(Settings.root, "other")
+    if os.path.isdir(folder):
+        return
+    module = os.path.join(Settings.prefix, "lib", "ringfence", "_ringfence.abi3.so")
+    with open(module, "rb") as file:
+        if b"__asan_init" in file.read():
+            pytest.skip("absent layer: another interpreter cannot load a sanitized module")
+    subprocess.run([ringfence_program(), "install", "--prefix", folder, "--name", OTHER,
+                    "--python", sys.executable], check=True, capture_output=True, timeout=60)
+    os.environ["JUPYTER_PATH"] += os.pathsep + os.path.join(folder, "share", "jupyter")
+
+
 def kernel_argv(name, connection_file):
     """The kernelspec's command line, for tests that start the process themselves."""
     argv = KernelSpecManager().get_kernel_spec(name).argv

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_LAYER = "RINGFENCE_LAYER"
+LAYER = "RINGFENCELAYER"
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def use_layer() -> None:
     installed again, and an upgrade is put before the old version and not in its place.  A
     virtual environment knows no user scheme; there it is a plain folder on PYTHONPATH.
     """
-    layer = os.environ.get(_LAYER)
+    layer = os.environ.get(LAYER)
     if not layer:
         return
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"

@@ -136,10 +136,12 @@ def _succeeded(shell: Any, error: BaseException | None) -> bool:
 def _content(shell: Any, request: Request, error: BaseException | None) -> dict[str, Any]:
     content: dict[str, Any] = {"status": "ok", "execution_count": request.execution_count}
     if not _succeeded(shell, error):
+        shown = shell._last_error if error is None else None
+        ename, evalue = shown or (type(error).__name__, text_of(error))
         content |= {
             "status": "error",
-            "ename": type(error).__name__,
-            "evalue": text_of(error),
+            "ename": ename,
+            "evalue": evalue,
             "traceback": shell._last_traceback or [],
         }
     return content

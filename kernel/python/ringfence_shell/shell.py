@@ -14,6 +14,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from subprocess import CalledProcessError
 from typing import Any
 
@@ -27,7 +28,7 @@ from IPython.core.usage import default_banner
 from traitlets import Any as AnyTrait
 from traitlets import CBool, Instance, Type, default, observe
 
-from . import request, wire
+from . import environment, request, wire
 from .display import ShellDisplayHook, ShellDisplayPublisher
 from .history import SessionHistory
 from .magics import KernelMagics
@@ -76,6 +77,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     cell_count = 0  # execution_count of the cell that runs
     _last_traceback: list[str] | None = None
+    _last_error: tuple[str, str] | None = None  # ename and evalue of what was shown
     _traceback_in_displayhook = False
     _transformed: tuple[str, str] | None = None
     _lazy_db: Any = None
@@ -95,13 +97,15 @@ class ZMQInteractiveShell(InteractiveShell):
 
     @property
     def db(self) -> Any:
-        """IPython's store in the profile folder, which is made on first use."""
+        """IPython's store (%store, %cd, %bookmark), made on first use: in the workspace's
+        layer, since a sandbox's home folder goes with the kernel; else in the profile."""
         if self._lazy_db is None:
+            layer = os.environ.get(environment.LAYER)
+            home = os.path.join(layer, "ipython") if layer else self.profile_dir.location
             try:
-                from IPython.external.pickleshare import PickleShareDB
-            except ImportError:
-                from pickleshare import PickleShareDB
-            self._lazy_db = PickleShareDB(os.path.join(self.profile_dir.location, "db"))
+                self._lazy_db = _store(os.path.join(home, "db"))
+            except OSError:  # a profile that this sandbox does not show
+                self._lazy_db = _store(tempfile.mkdtemp(prefix="ipython-db-"))
         return self._lazy_db
 
     @db.setter
@@ -158,7 +162,7 @@ class ZMQInteractiveShell(InteractiveShell):
         self.cell_count = count
         if self.execution_count != count:
             self.execution_count = count
-        self._last_traceback = None
+        self._last_traceback = self._last_error = None
         self._traceback_in_displayhook = False
         self.displayhook.reset()
 
@@ -190,14 +194,12 @@ class ZMQInteractiveShell(InteractiveShell):
         if self.displayhook.is_publishing:
             self._traceback_in_displayhook = True
         self._last_traceback = stb
+        self._last_error = str(etype.__name__), text_of(evalue)
         if not _ringfence.is_worker() or wire.holds():  # a child of user code, or start-up
             sys.stderr.write(self.InteractiveTB.stb2text(stb) + "\n")
             return
-        content = {
-            "ename": str(etype.__name__),
-            "evalue": text_of(evalue),
-            "traceback": stb,
-        }
+        ename, evalue = self._last_error
+        content = {"ename": ename, "evalue": evalue, "traceback": stb}
         wire.publish(request.current_id(), "error", content)
 
     def ask_exit(self) -> None:
@@ -270,6 +272,14 @@ class ZMQInteractiveShell(InteractiveShell):
 InteractiveShellABC.register(ZMQInteractiveShell)
 # str(type(get_ipython())) is looked at, too, and plotly looks at the module.
 ZMQInteractiveShell.__module__ = "ipykernel.zmqshell"
+
+
+def _store(folder: str) -> Any:
+    try:
+        from IPython.external.pickleshare import PickleShareDB
+    except ImportError:
+        from pickleshare import PickleShareDB
+    return PickleShareDB(folder)
 
 
 def text_of(value: object) -> str:
