@@ -284,3 +284,61 @@ BAD = [
 
 GROUPS = {"detection": DETECTION, "display": DISPLAY, "payloads": PAYLOADS, "magics": MAGICS,
           "stdin": STDIN, "asyncio": ASYNC, "bad input": BAD}
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+# Libraries, as they behave by themselves: nothing here knows of Ringfence.
+LIBRARIES = [
+    Row("rich", "from rich.console import Console\nc = Console(); c.print('[bold]x'); c.is_jupyter", result="True",
+        mimes=("text/html",)),
+    Row("rich.pretty and traceback", "from rich import pretty, traceback\npretty.install(); traceback.install()\n"
+        "pretty.pprint({'a': 1})", out=None, mimes=("text/html",)),
+    Row("tqdm.auto", "from tqdm.auto import tqdm\nfor _ in tqdm(range(3)): pass", mimes=(WIDGET,),
+        shows=("comm_open", "comm_msg")),
+    Row("tqdm.notebook", "from tqdm.notebook import tqdm\nlist(tqdm('ab', desc='d'))", mimes=(WIDGET,), result="a"),
+    Row("tqdm.autonotebook", "import warnings; warnings.simplefilter('ignore')\n"
+        "import tqdm.autonotebook as t; t.tqdm.__module__", result="'tqdm.notebook'"),
+    Row("ipywidgets: a widget", "import ipywidgets as w; s = w.IntSlider(value=3); display(s)", mimes=(WIDGET,),
+        shows=("comm_open",)),
+    Row("ipywidgets: Output", "o = w.Output()\nwith o: print('inside')\nprint('outside')",
+        out="(?s)inside.*outside", shows=("comm_msg",)),
+    Row("ipywidgets: an error in Output", "with o: 1/0", shows=("error", "comm_msg")),
+    Row("ipywidgets: interact", "_ = w.interact(lambda x: print('x is', x), x=(0, 8))", out="x is 4",
+        mimes=(WIDGET,)),
+    Row("ipywidgets: interactive_output", "w.interactive_output(lambda x: print('got', x), {'x': s})", out="got 3"),
+    Row("ipywidgets: link and observe", "a, b, seen = w.IntText(), w.IntText(), []\n"
+        "w.link((a, 'value'), (b, 'value')); b.observe(lambda c: seen.append(c.new), 'value')\na.value = 7; seen",
+        result=r"\[7\]"),
+    Row("plotly", "import plotly.graph_objects as go, plotly.io as pio\n"
+        "go.Figure(go.Scatter(y=[1, 2])).show(); pio.renderers.default", result="'plotly_mimetype'",
+        mimes=("application/vnd.plotly.v1+json",)),
+    Row("bokeh", "from bokeh.plotting import figure, show\nfrom bokeh.io import output_notebook, push_notebook\n"
+        "output_notebook(hide_banner=True)\np = figure(); p.line([1, 2], [1, 2]); h = show(p, notebook_handle=True)",
+        mimes=("application/vnd.bokehjs_load.v0+json", "text/html", "application/vnd.bokehjs_exec.v0+json"),
+        shows=("comm_open",)),
+    Row("bokeh: push_notebook", "p.line([1, 2], [2, 1]); push_notebook(handle=h)", shows=("comm_msg",)),
+    Row("altair", "import altair, pandas\n"
+        "altair.Chart(pandas.DataFrame({'a': [1], 'b': [2]})).mark_point().encode(x='a', y='b')", result="alt.Chart"),
+    Row("pandas", "pandas.DataFrame({'a': [1]})", result="(?s)a.*1"),
+    Row("pandas: style", "pandas.DataFrame({'a': [1]}).style.format('{:.2f}')", result="Styler"),
+    Row("matplotlib inline", "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])", mimes=("image/png",)),
+    Row("matplotlib: two figures", "_ = plt.figure().add_subplot(), plt.figure().add_subplot()",
+        mimes=("image/png", "image/png")),
+    Row("matplotlib: show() once", "_ = plt.plot([1]); plt.show()", mimes=("image/png",)),
+    Row("matplotlib in a cell with await", "import asyncio; _ = plt.plot([1]); await asyncio.sleep(0.01)",
+        mimes=("image/png",)),
+    Row("matplotlib: close", "_ = plt.plot([1]); plt.close()"),
+    Row("matplotlib: a figure as the result", "f, _ = plt.subplots(); plt.close(f); f", result="Figure"),
+    Row("matplotlib: retina, svg, pdf", "%config InlineBackend.figure_formats = ['svg', 'pdf', 'retina']\n"
+        "_ = plt.plot([1])", mimes=("image/svg+xml",)),
+    Row("matplotlib: a figure that fails", "%config InlineBackend.figure_formats = ['png']\n"
+        "f, x = plt.subplots(); _ = x.set_title('$\\\\broken{$')", shows=("error",), mimes=("text/plain",)),
+    Row("matplotlib: savefig", "f, x = plt.subplots(); f.savefig('saved.png'); plt.close(f)\n"
+        "import os; os.path.getsize('saved.png') > 0", result="True"),
+    Row("matplotlib agg", "%matplotlib agg\n_ = plt.plot([1])"),
+    Row("matplotlib widget (ipympl)", "plt.close('all')\n%matplotlib widget\nf, x = plt.subplots(); _ = x.plot([1]); "
+        "plt.show()", mimes=(WIDGET,), shows=("comm_open",)),
+    Row("matplotlib inline again", "plt.close('all')\n%matplotlib inline\n_ = plt.plot([1])", mimes=("image/png",)),
+    Row("%pylab", "%pylab inline --no-import-all", out="(?i)matplotlib|pylab"),
+    Row("seaborn", "import seaborn\n_ = seaborn.lineplot(x=[1, 2], y=[1, 2])", mimes=("image/png",)),
+]

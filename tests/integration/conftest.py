@@ -104,6 +104,8 @@ def nothing_left():
 def start(kernel_name):
     """A function that starts more kernels; they are stopped after the test."""
     kernels = []
+    if kernel_name == helpers.OTHER:
+        helpers.install_other()
 
     def starter(name=kernel_name, **options):
         kernels.append(Kernel(name, **options))

@@ -25,6 +25,11 @@ def matches(pattern, text):
 
 @pytest.mark.parametrize("row", CASES)
 def test_row(kernel, row):
+    check(kernel, row)
+
+
+def check(kernel, row):
+    """Runs the row's cell and compares what comes with what the row says."""
     row = row.on(kernel.name)
     if row.setup:
         run(kernel, row.setup)

@@ -108,13 +108,17 @@ class Plots:
             plot.dpi *= round(plot.size[0] / declared)
         self._keep(plot, data, metadata)
 
-    def on_bundle(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
-        """A mime bundle is about to be shown: the same for charts of other libraries."""
+    def on_bundle(
+        self, data: dict[str, Any], metadata: dict[str, Any], known: str | None = None
+    ) -> None:
+        """A mime bundle is about to be shown: the same for charts of other libraries, by
+        mime type unless their format is `known`."""
         mime = next((mime for mime in _CHARTS if mime in data), None)
-        if mime is None or KEY in metadata:
+        name = _CHARTS[mime] if mime else known
+        if name is None or KEY in metadata:
             return
-        plot = self._new(_CHARTS[mime])
-        layout = data[mime].get("layout", {}) if isinstance(data[mime], dict) else {}
+        plot, chart = self._new(name), data.get(mime)
+        layout = chart.get("layout", {}) if isinstance(chart, dict) else {}
         if isinstance(layout, dict) and {"width", "height"} <= set(layout):
             plot.size = [layout["width"], layout["height"]]
         self._keep(plot, data, metadata)
@@ -193,6 +197,8 @@ class DisplayFormatter(formatters.DisplayFormatter):
 
     def format(self, obj: Any, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = super().format(obj, *args, **kwargs)
+        if data and type(obj).__module__.startswith("altair.vegalite"):  # it may publish HTML only
+            self.parent.plots.on_bundle(data, metadata, "vega-lite")
         module = sys.modules.get("matplotlib.figure")
         if module is not None and data:
             figure = getattr(obj, "figure", None) if _WIDGET in data else obj  # ipympl's canvas
