@@ -12,6 +12,7 @@
 
 #include "common/json.h"
 #include "common/log.h"
+#include "gateway/supervise/usage.h"
 #include "gateway/zmq/sockets.h"
 
 #define LINGER_MS 1000
@@ -30,6 +31,7 @@ struct rf_served {
     struct rf_sockets *sockets;
     struct rf_kernel *kernel;
     struct rf_supervisor *supervisor;
+    struct rf_usage usage;
     uv_timer_t timers[TIMERS];
     uv_prepare_t prepare;
     int open_handles;
@@ -189,6 +191,12 @@ static const char *on_parting(void *ctx)
     return s->events->on_parting(s->ctx);
 }
 
+static void on_usage(void *ctx, struct rf_buf *to)
+{
+    struct rf_served *s = ctx;
+    rf_usage_tell(&s->usage, rf_supervisor_root(s->supervisor), monotonic_us(), to);
+}
+
 static const struct rf_kernel_ops kernel_ops = {
     .send = on_send,
     .worker = on_worker,
@@ -198,6 +206,7 @@ static const struct rf_kernel_ops kernel_ops = {
     .flush = on_flush,
     .kill = on_kill,
     .notice = on_notice,
+    .usage = on_usage,
     .parting = on_parting,
     .order = on_order,
     .checkpoints = on_checkpoints,

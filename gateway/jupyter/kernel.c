@@ -24,6 +24,7 @@
 static void answer_kernel_info(struct rf_kernel *kernel, const struct rf_request *request);
 static void answer_history(struct rf_kernel *kernel, const struct rf_request *request);
 static void answer_connect(struct rf_kernel *kernel, const struct rf_request *request);
+static void answer_usage(struct rf_kernel *kernel, const struct rf_request *request);
 static void answer_interrupt(struct rf_kernel *kernel, const struct rf_request *request);
 static void answer_shutdown(struct rf_kernel *kernel, const struct rf_request *request);
 
@@ -43,6 +44,7 @@ static const struct rf_request_type request_types[] = {
     {"kernel_info_request", "kernel_info_reply", ON_BOTH, false, false, NULL, answer_kernel_info, NULL},
     {"history_request", "history_reply", ON_BOTH, false, false, NULL, answer_history, NULL},
     {"connect_request", "connect_reply", ON_BOTH, false, false, NULL, answer_connect, NULL},
+    {"usage_request", "usage_reply", ON_BOTH, false, false, NULL, answer_usage, NULL},
     {"interrupt_request", "interrupt_reply", ON_CONTROL, false, false, NULL, answer_interrupt, NULL},
     {"shutdown_request", "shutdown_reply", ON_BOTH, false, false, NULL, answer_shutdown, NULL},
     {"ringfence_checkpoint_request", "ringfence_checkpoint_reply", ON_BOTH, false, true, NULL, NULL,
@@ -348,6 +350,17 @@ static void answer_connect(struct rf_kernel *kernel, const struct rf_request *re
 {
     struct rf_buf content = {0};
     rf_reply_connect(&content, &kernel->options);
+    rf_kernel_answer_with(kernel, request, rf_reply_content(&content));
+    rf_buf_deinit(&content);
+}
+
+static void answer_usage(struct rf_kernel *kernel, const struct rf_request *request)
+{
+    struct rf_buf content = {0};
+    if (kernel->ops->usage)
+        kernel->ops->usage(kernel->ctx, &content);
+    else
+        rf_buf_add_str(&content, "{\"status\":\"ok\"}");
     rf_kernel_answer_with(kernel, request, rf_reply_content(&content));
     rf_buf_deinit(&content);
 }

@@ -66,6 +66,8 @@ struct rf_kernel_ops {
      * answer it; rf_kernel_on_answer() follows, maybe within the call.  False: nobody can.
      * NULL: never. */
     bool (*answer)(void *ctx, uint64_t id, const struct rf_bytes *parts, size_t n_parts);
+    /* Appends the content of a usage_reply, a JSON object.  NULL: none is known. */
+    void (*usage)(void *ctx, struct rf_buf *to);
 };
 
 #define RF_ANSWER_PATIENCE_US 20000 /* in which the cell may end, and the worker answer itself */

@@ -590,6 +590,11 @@ void rf_supervisor_inherit(struct rf_supervisor *s)
     rf_enclosure_inherit(s->enclosure);
 }
 
+pid_t rf_supervisor_root(const struct rf_supervisor *s)
+{
+    return s->keeper ? rf_keeper_pid(s->keeper) : 0;
+}
+
 void rf_supervisor_stop(struct rf_supervisor *s)
 {
     if (s->state >= STOPPING)

@@ -68,6 +68,9 @@ void rf_supervisor_kill(struct rf_supervisor *supervisor, const char *why);
 /* What a cell is to be told on its end (a limit that it ran into), or NULL. */
 const char *rf_supervisor_notice(struct rf_supervisor *supervisor);
 
+/* The process below which all of the kernel's are; 0: there is none. */
+pid_t rf_supervisor_root(const struct rf_supervisor *supervisor);
+
 /* Appends the layers of the sandbox that this machine denied, comma-separated;
  * nothing for none or not known yet. */
 void rf_supervisor_lost_layers(const struct rf_supervisor *supervisor, struct rf_buf *to);

@@ -144,20 +144,45 @@ uint64_t rf_tree_files(pid_t pid)
     return sum;
 }
 
-uint64_t rf_tree_memory(pid_t root, uint64_t enough)
+static const struct tree *tree_of(pid_t root)
 {
     static struct tree tree; /* too large for a stack; one thread asks */
-    uint64_t files = rf_tree_files(root), sum = files, shared = 0;
     tree.n = 1;
     tree.pids[0] = root;
     for (size_t i = 0; i < tree.n; i++)
         add_children(&tree, tree.pids[i]);
-    for (size_t i = 0; i < tree.n; i++)
-        sum += resident(tree.pids[i]);
+    return &tree;
+}
+
+uint64_t rf_tree_ticks(pid_t root)
+{
+    const struct tree *tree = tree_of(root);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < tree->n; i++) {
+        char path[64], line[512];
+        unsigned long user = 0, kernel = 0;
+        snprintf(path, sizeof(path), "/proc/%d/stat", tree->pids[i]);
+        FILE *file = fopen(path, "re");
+        const char *rest = file && fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
+        if (rest && sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+                           &kernel) == 2)
+            sum += user + kernel;
+        if (file)
+            fclose(file);
+    }
+    return sum;
+}
+
+uint64_t rf_tree_memory(pid_t root, uint64_t enough)
+{
+    const struct tree *tree = tree_of(root);
+    uint64_t files = rf_tree_files(root), sum = files, shared = 0;
+    for (size_t i = 0; i < tree->n; i++)
+        sum += resident(tree->pids[i]);
     if (sum <= enough)
         return sum;
     sum = 0;
-    for (size_t i = 0; i < tree.n; i++)
-        sum += proportional(tree.pids[i], &shared);
+    for (size_t i = 0; i < tree->n; i++)
+        sum += proportional(tree->pids[i], &shared);
     return files > shared ? sum - shared + files : sum;
 }

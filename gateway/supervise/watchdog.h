@@ -1,4 +1,4 @@
-/* Memory of a sandbox, where no cgroup counts it.
+/* Memory of a sandbox, where no cgroup counts it, and its processor time.
  *
  * The sum of the proportional shares (PSS) of a process and its descendants: so
  * worker and checkpoint, which share most of their pages, are counted once.  To it
@@ -15,6 +15,9 @@
  * files together are not over `enough`, their sum, which is cheap and never less, is
  * given instead. */
 uint64_t rf_tree_memory(pid_t root, uint64_t enough);
+
+/* Processor time that they have used so far, in clock ticks. */
+uint64_t rf_tree_ticks(pid_t root);
 
 /* Bytes on the tmpfs mounts that `pid` sees and we do not. */
 uint64_t rf_tree_files(pid_t pid);

@@ -112,6 +112,11 @@ static bool on_answer(void *ctx, uint64_t id, const struct rf_bytes *parts, size
     return rig->answers;
 }
 
+static void on_usage(void *ctx, struct rf_buf *to)
+{
+    rf_buf_add_str(to, "{\"pid\":7}");
+}
+
 static const struct rf_kernel_ops ops = {
     .answer = on_answer,
     .send = on_send,
@@ -122,6 +127,7 @@ static const struct rf_kernel_ops ops = {
     .flush = on_flush,
     .kill = on_kill,
     .order = on_order,
+    .usage = on_usage,
 };
 
 struct rig *rig_new(void)

@@ -213,6 +213,8 @@ static void answers_while_a_cell_runs(void **state)
     rig_expect(rig, "busy m3\nshell connect_reply m3 c3 {\"status\":\"ok\",\"shell_port\":1,"
                     "\"iopub_port\":2,\"stdin_port\":3,\"control_port\":4,\"hb_port\":5}\n"
                     "idle m3\nbusy m1\n");
+    rig_send(rig, RF_CONTROL, 5, "usage_request", "{}");
+    rig_expect(rig, "busy m5\ncontrol usage_reply m5 c5 {\"pid\":7}\nidle m5\nbusy m1\n");
     rig_reply(rig, 1, RIG_OK);
     rig_clear(rig);
     rig_send(rig, RF_CONTROL, 4, "interrupt_request", "{}"); /* nothing runs */

@@ -136,7 +136,7 @@ static void reply(struct rf_kernel *kernel, struct seen *seen, const char *conte
 }
 
 #define EXECUTE "\"execute_request\""
-#define REQUESTS 8
+#define REQUESTS 9
 
 static void script(struct rf_kernel *kernel, struct seen *seen)
 {
@@ -157,6 +157,7 @@ static void script(struct rf_kernel *kernel, struct seen *seen)
     ask(kernel, EXECUTE, "{\"code\":\"b\"}");
     ask(kernel, EXECUTE, "{\"code\":\"c\"}");
     ask(kernel, "\"connect_request\"", "{}");
+    ask(kernel, "\"usage_request\"", "{}");
     rf_kernel_on_dead(kernel, &death, 3);
     seen->with_worker = 0;
     say(kernel, RF_MSG_HELLO, 2, hello, 2);

@@ -35,6 +35,7 @@ static const struct kind {
     {"kernel_info_request", "kernel_info_reply", false},
     {"history_request", "history_reply", false},
     {"connect_request", "connect_reply", false},
+    {"usage_request", "usage_reply", false},
     {"nonsense", NULL, false},
     {"shutdown_request", "shutdown_reply", false},
 };
