@@ -73,9 +73,9 @@ static int32_t hex4(const uint8_t *p, const uint8_t *end)
 /* What follows a backslash, one character each; 'u' is apart. */
 static int simple_escape(uint8_t c)
 {
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    const char *at = c ? strchr(from, c) : NULL;
-    return at ? to[at - from] : -1;
+    static const char meant[256] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+                                    ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
+    return meant[c] ? meant[c] : -1;
 }
 
 /* Passes the string that starts at p (its quote); NULL if it is none. */
