@@ -9,7 +9,8 @@ import pathlib
 import re
 import sys
 
-FILES = ("test_compatibility_messages.py", "test_compatibility_libraries.py")
+FILES = ("test_compatibility_messages.py", "test_compatibility_libraries.py",
+         "test_browser_widgets.py")
 
 
 def tests_in(path):

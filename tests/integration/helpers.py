@@ -331,6 +331,12 @@ class Kernel:
 OTHER = "ringfence-tests"  # Ringfence on the interpreter of the tests
 
 
+def is_sanitized():
+    module = os.path.join(Settings.prefix, "lib", "ringfence", "_ringfence.abi3.so")
+    with open(module, "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 def install_other():
     """Makes the kernelspec of that name; skips where that interpreter cannot load our module."""
     import pytest
@@ -338,10 +344,8 @@ def install_other():
     folder = os.path.join(Settings.root, "other")
     if os.path.isdir(folder):
         return
-    module = os.path.join(Settings.prefix, "lib", "ringfence", "_ringfence.abi3.so")
-    with open(module, "rb") as file:
-        if b"__asan_init" in file.read():
-            pytest.skip("absent layer: another interpreter cannot load a sanitized module")
+    if is_sanitized():
+        pytest.skip("absent layer: another interpreter cannot load a sanitized module")
     subprocess.run([ringfence_program(), "install", "--prefix", folder, "--name", OTHER,
                     "--python", sys.executable], check=True, capture_output=True, timeout=60)
     os.environ["JUPYTER_PATH"] += os.pathsep + os.path.join(folder, "share", "jupyter")
