@@ -159,8 +159,8 @@ class Plots:
             if mime is not None and os.path.isfile(file):
                 with open(file, "rb") as picture:
                     content = picture.read()
-                data = {mime: content.decode("utf-8", "replace") if mime.endswith("xml") else content}
-                self._shell.display_pub.publish(data, {KEY: plot.public()})
+                shown = content.decode("utf-8", "replace") if mime.endswith("xml") else content
+                self._shell.display_pub.publish({mime: shown}, {KEY: plot.public()})
                 return
 
 
@@ -174,7 +174,9 @@ def _png_size(picture: bytes | str) -> list[int] | None:
         head = b64decode(picture[:32]) if isinstance(picture, str) else bytes(picture[:24])
     except ValueError:
         return None
-    return [*struct.unpack(">II", head[16:24])] if head.startswith(_PNG) and len(head) >= 24 else None
+    if not head.startswith(_PNG) or len(head) < 24:
+        return None
+    return [*struct.unpack(">II", head[16:24])]
 
 
 def _file_size(path: str | None) -> list[int] | None:

@@ -79,7 +79,6 @@ class OutStream(io.TextIOBase):
     def seekable(self) -> bool:
         return False
 
-
     # -- what ipykernel's streams have, too
 
     def _passed(self, text: str) -> str:
