@@ -2,7 +2,8 @@
 
 A row is a cell and what comes of it.  Where the outcome on ipykernel is another one,
 `ipykernel` holds that outcome and `why` the reason; docs/compatibility.md shows all rows
-(test_compatibility.py compares the two).
+(tests/compatibility.py compares the two).  Rows follow each other in one kernel, and some
+use what the one before has made.
 """
 
 from dataclasses import dataclass, field
@@ -28,6 +29,11 @@ class Row:
         """The row as it is on that kernel."""
         return self if kernel_name.startswith("ringfence") else Row(**{**vars(self), **self.ipykernel})
 
+
+# Runs first in a new kernel, so that a row can also be run alone.
+BEFORE = "import asyncio, base64, comm, json, os\nfrom IPython.display import *"
+BEFORE_LIBRARIES = ("import ipywidgets as w, matplotlib.pyplot as plt, pandas\n"
+                    "s, o = w.IntSlider(value=3), w.Output()")
 
 DETECTION = [
     Row("class name", "type(get_ipython()).__name__", result="'ZMQInteractiveShell'"),

@@ -11,7 +11,7 @@ pytest.importorskip("ipywidgets", reason="absent layer: the notebook libraries a
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in compatibility_rows.LIBRARIES])
 def test_library(kernel, row):
-    check(kernel, row)
+    check(kernel, row, compatibility_rows.BEFORE_LIBRARIES)
 
 
 def widget(kernel, code):

@@ -102,10 +102,12 @@ class ZMQInteractiveShell(InteractiveShell):
         if self._lazy_db is None:
             layer = os.environ.get(environment.LAYER)
             home = os.path.join(layer, "ipython") if layer else self.profile_dir.location
-            try:
-                self._lazy_db = _store(os.path.join(home, "db"))
-            except OSError:  # a profile that this sandbox does not show
-                self._lazy_db = _store(tempfile.mkdtemp(prefix="ipython-db-"))
+            folder = os.path.join(home, "db")
+            with contextlib.suppress(OSError):
+                os.makedirs(folder, exist_ok=True)
+            if not os.access(folder, os.W_OK):  # a sandbox shows the user's profile read-only
+                folder = tempfile.mkdtemp(prefix="ipython-db-")
+            self._lazy_db = _store(folder)
         return self._lazy_db
 
     @db.setter
