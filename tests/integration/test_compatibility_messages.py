@@ -242,3 +242,10 @@ def test_what_is_too_much(kernel, name):
         cell = kernel.run("class Big:\n    def __repr__(self): return 'x' * 100_000_000\nBig()", 120)
         assert cell.status == "ok" and len(cell.result or "") in (0, 100_000_000)
     assert kernel.run("1 + 1").result == "2"
+
+
+def test_store_lasts(start):
+    first = start()
+    assert first.run("stored = {'a': [1, 2]}\n%store stored").status == "ok"
+    second = start(cwd=first.folder)
+    assert second.run("%store -r\nstored").result == "{'a': [1, 2]}"

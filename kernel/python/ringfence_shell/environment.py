@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-LAYER = "RINGFENCELAYER"
+LAYER = "RINGFENCE_LAYER"
 
 
 @contextmanager
