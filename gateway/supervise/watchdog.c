@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -110,12 +111,20 @@ static void read_mounts(const char *process, const struct mounts *without, struc
         fclose(file);
 }
 
-static uint64_t used(const char *process, const char *path)
+/* 0 where another mount lies over it (a workspace over the home folder): what is seen
+ * there is that one's. */
+static uint64_t used(const char *process, const struct mount *mount)
 {
-    char inside[PATH_MAX + 32];
+    char inside[PATH_MAX + 32], device[32];
+    struct stat there;
     struct statvfs st;
-    snprintf(inside, sizeof(inside), "/proc/%s/root%s", process, path);
-    return statvfs(inside, &st) ? 0 : (uint64_t)(st.f_blocks - st.f_bfree) * st.f_frsize;
+    snprintf(inside, sizeof(inside), "/proc/%s/root%s", process, mount->path);
+    if (stat(inside, &there))
+        return 0;
+    snprintf(device, sizeof(device), "%u:%u", major(there.st_dev), minor(there.st_dev));
+    if (strcmp(device, mount->device) != 0 || statvfs(inside, &st))
+        return 0;
+    return (uint64_t)(st.f_blocks - st.f_bfree) * st.f_frsize;
 }
 
 static bool shares_our_mounts(const char *process)
@@ -140,7 +149,7 @@ uint64_t rf_tree_files(pid_t pid)
     read_mounts("self", &none, &ours);
     read_mounts(process, &ours, &theirs);
     for (size_t i = 0; i < theirs.n; i++)
-        sum += used(process, theirs.mounts[i].path);
+        sum += used(process, &theirs.mounts[i]);
     return sum;
 }
 

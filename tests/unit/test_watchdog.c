@@ -52,16 +52,24 @@ static bool unshare_mounts(void)
            write_text("/proc/self/uid_map", users) && write_text("/proc/self/gid_map", groups);
 }
 
+enum how { NO_MOUNT, WRITTEN, MAPPED, COVERED };
+
+static bool make_files(enum how how)
+{
+    return unshare_mounts() && !mount("rf", folder, "tmpfs", 0, "size=64m") &&
+           !write_file(how == MAPPED) &&
+           (how != COVERED || !mount("/usr", folder, NULL, MS_BIND | MS_REC, NULL));
+}
+
 /* A child in a mount namespace of its own, which has a file in memory; 0: it cannot be. */
-static pid_t make_child(bool mounts, bool mapped)
+static pid_t make_child(enum how how)
 {
     int ready[2];
     char word = 'n';
     assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
     if (!pid) {
-        bool made = !mounts || (unshare_mounts() && !mount("rf", folder, "tmpfs", 0, "size=64m") &&
-                                !write_file(mapped));
+        bool made = how == NO_MOUNT || make_files(how);
         if (write(ready[1], made ? "y" : "n", 1) == 1)
             pause();
         _exit(1);
@@ -76,9 +84,9 @@ static pid_t make_child(bool mounts, bool mapped)
     return 0;
 }
 
-static void check_child(bool mounts, bool mapped, uint64_t least)
+static void check_child(enum how how, uint64_t least)
 {
-    pid_t pid = make_child(mounts, mapped);
+    pid_t pid = make_child(how);
     if (!pid)
         skip(); /* absent layer: user namespaces */
     uint64_t memory = rf_tree_memory(pid, 0), files = rf_tree_files(pid);
@@ -90,17 +98,23 @@ static void check_child(bool mounts, bool mapped, uint64_t least)
 
 static void test_no_files(void **state)
 {
-    check_child(false, false, 0);
+    check_child(NO_MOUNT, 0);
 }
 
 static void test_files(void **state)
 {
-    check_child(true, false, SIZE);
+    check_child(WRITTEN, SIZE);
 }
 
 static void test_files_that_are_mapped_count_once(void **state)
 {
-    check_child(true, true, SIZE);
+    check_child(MAPPED, SIZE);
+}
+
+/* What lies over it is not memory. */
+static void test_what_covers_files_is_not_counted(void **state)
+{
+    check_child(COVERED, 0);
 }
 
 static int make_folder(void **state)
@@ -120,6 +134,7 @@ int main(void)
         cmocka_unit_test(test_no_files),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_files_that_are_mapped_count_once),
+        cmocka_unit_test(test_what_covers_files_is_not_counted),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
