@@ -113,7 +113,7 @@ def test_recover(fresh):
     payload, = cell.content["payload"]
     assert payload["source"] == "set_next_input" and not payload["replace"]
     assert KILL in payload["text"] and cell.content["execution_count"] == cell.count
-    if "b = 2" in payload["text"]:  # unless a checkpoint was made in between
+    if "a = 'ä'" in payload["text"]:  # unless a checkpoint was made in between
         assert payload["text"].index("a = 'ä'") < payload["text"].index("run_cell_magic('time'")
     ok(fresh.run("%checkpoint here"))
     ok(fresh.run("a = 'lost'"))
@@ -301,9 +301,58 @@ def test_faults(fresh):
     # All checkpoints are gone.
     ok(fresh.run("x = 'last'"))
     ok(fresh.run("signal_checkpoints('SIGKILL')"))
+    wait_until(lambda: not any(each["name"] for each in listed(fresh)))
     refused(fresh.run("%rollback here"), "'here'")
     assert fresh.run("x").result == "'last'"
     assert fresh.run("1").status == "ok"
+
+
+ODD = r"""
+import fcntl, io, os, threading, time
+from concurrent.futures import ThreadPoolExecutor
+class Proxy:
+    @property
+    def __class__(self): raise RuntimeError('no request')
+class Stream:
+    readable = writable = lambda self: True
+    seekable = lambda self: False
+    closed = False
+    flush = lambda self: None
+odd = Proxy(), io.TextIOWrapper(Stream())
+pool = ThreadPoolExecutor(2); pool.submit(int).result()
+half = ThreadPoolExecutor.__new__(ThreadPoolExecutor)
+file = open(b'/tmp/\xff', 'w'); fcntl.flock(file, fcntl.LOCK_EX)
+x = 'kept'
+"""
+
+
+def test_what_cannot_be_looked_at(fresh):
+    """Proxies, half made pools, names of bytes: they cost no worker, before and after a fork."""
+    ok(fresh.run(ODD))
+    settled(fresh)
+    assert "crash-only" in ok(fresh.run("%checkpoint --why")).stdout
+    assert fresh.run("x").result == "'kept'"
+    settled(fresh)
+    assert fresh.run(KILL).content["ename"] == "WorkerDied"
+    assert fresh.run("x").result == "'kept'"
+    ok(fresh.run("del half; file.close()"))
+    assert "full" in ok(fresh.run("%checkpoint here")).stdout
+
+
+def test_threads_and_tasks_of_other_cells(fresh):
+    """A thread that waits for input() reads no answer to an order; a task of an earlier cell
+    may not order in the name of the one that runs."""
+    cell = fresh.run("import threading, time\n"
+                     "threading.Thread(target=input).start(); time.sleep(0.2)\n"
+                     "for n in range(50): get_ipython().run_line_magic('checkpoints', '')",
+                     allow_stdin=True)
+    assert ok(cell).stdout
+    ok(fresh.run("import asyncio\nasync def order():\n    await asyncio.sleep(0.2)\n"
+                 "    get_ipython().run_line_magic('checkpoint', 'task')\n"
+                 "task = asyncio.ensure_future(order())"))
+    ok(fresh.run("await asyncio.wait([task])"))
+    assert "UsageError" in fresh.run("task.exception()").result
+    assert "task" not in [each["name"] for each in listed(fresh)]
 
 
 def test_interrupts_at_any_point(fresh):

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fcntl import F_GETFL, fcntl
 from typing import Any
@@ -48,8 +49,12 @@ def survey() -> Finding:
     global _newest
     finding = _newest = Finding()
     for look in (_threads, _children, _descriptors):
-        reason = look(finding)
+        try:
+            reason = look(finding)
+        except Exception as exc:  # of the user's objects, which are asked
+            reason = f"the session cannot be looked through: {type(exc).__name__}"
         finding.reason = finding.reason or reason
+    finding.reason = finding.reason.encode("utf-8", "replace").decode()  # names of files
     return finding
 
 
@@ -98,7 +103,8 @@ def _thread_pools() -> list[Any]:
 def _instances(kind: type) -> list[Any]:
     import gc
 
-    return [thing for thing in gc.get_objects() if isinstance(thing, kind)]
+    # Not isinstance(): it asks proxies for a __class__, and some of them raise then.
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), kind)]
 
 
 def _is_idle(pool: Any) -> bool:
@@ -234,7 +240,8 @@ def mend() -> None:
     _known.clear()
     if "threads" in _newest.broken:
         for pool in _thread_pools():
-            _mend_thread_pool(pool)
+            with suppress(Exception):  # one that is half made, or a future that is done
+                _mend_thread_pool(pool)
         for pool in _of("concurrent.futures.process", "ProcessPoolExecutor"):
             pool._broken = f"its processes {_GONE}"
     if "children" in _newest.broken:

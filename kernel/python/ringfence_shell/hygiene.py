@@ -99,7 +99,7 @@ def flush_files() -> None:
     for _, thing in _found(_files, wanted):
         try:
             thing.flush()
-        except (OSError, ValueError):
+        except Exception:
             pass  # a full disk: the file's owner will see it, too
 
 
@@ -113,8 +113,8 @@ def _found(things: Iterable[Any], fds: set[int]) -> list[tuple[int, Any]]:
         try:
             if thing.fileno() in fds:
                 found.append((thing.fileno(), thing))
-        except (OSError, ValueError):
-            pass  # closed or detached
+        except Exception:
+            pass  # closed, detached, or around an object of the user's that has none
     return found
 
 

@@ -21,9 +21,9 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
-from . import wire
+from . import request, wire
 from .request import Request
-from .stdin import Message
+from .stdin import Message, Stdin
 
 _NAMES = ("checkpoint", "checkpoints", "rollback", "undo", "recover", "branch")
 
@@ -32,8 +32,9 @@ class Orders:
     """Sends orders while a cell runs.  `queue` is the worker's: what comes meanwhile and is
     no answer goes there."""
 
-    def __init__(self, queue: deque[Message]) -> None:
+    def __init__(self, queue: deque[Message], stdin: Stdin) -> None:
         self._queue = queue
+        self._stdin = stdin
         self._request: Request | None = None  # of the cell that runs
 
     @contextmanager
@@ -48,7 +49,8 @@ class Orders:
         """What the gateway says of the order.  UsageError with its reason when it refuses."""
         asked = self._request
         main = threading.current_thread() is threading.main_thread()
-        if asked is None or not main or not _ringfence.is_worker():
+        own = main and request.current() is asked  # not a task of an earlier cell
+        if asked is None or not own or not _ringfence.is_worker():
             raise UsageError(
                 "checkpoints are ordered by a cell that runs, in the main thread of its process"
             )
@@ -57,8 +59,9 @@ class Orders:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             parts = [operation.encode(), wire.utf8(name)[:256], alone]
-            _ringfence.send(_ringfence.MSG_ORDER, asked.id, parts)
-            answer = self.answer(asked.id)
+            with self._stdin.socket:  # else a thread in input() would read our answer
+                _ringfence.send(_ringfence.MSG_ORDER, asked.id, parts)
+                answer = self.answer(asked.id)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         if answer.get("status") != "ok":
@@ -208,15 +211,16 @@ class CheckpointMagics(Magics):
         parse_argstring(self.recover, line)
         answer = _give("recover")
         cells = [each for each in answer["cells"] if each["source"]]
+        older = answer["left_out"] + len(answer["cells"]) - len(cells)
+        if older:
+            print(f"{older} cell{'s' * (older > 1)} can not be put back: see %history")
         if not cells:
-            print("No cell was rolled back.")
+            print("" if older else "No cell was rolled back.\n", end="")
             return
         self.shell.set_next_input(_together(self.shell, [(c["execution_count"], c["source"])
                                                          for c in cells]))
         numbers = ", ".join(f"In [{each['execution_count']}]" for each in cells)
         print(f"Ready to run in the next cell: {numbers}")
-        if answer["left_out"]:
-            print(f"{answer['left_out']} older ones are left out: see %history")
 
 
 def _together(shell: Any, cells: list[tuple[int, str]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import getpass
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from IPython.core.error import StdinNotImplementedError
 from . import wire
 
 _POLL_MS = 50  # how long a thread other than the main one holds the socket at a time
+_PAUSE_S = 0.001  # and then leaves it: a lock does not go to who has waited for it
 
 Message = tuple[int, int, list[bytes]]
 
@@ -30,7 +32,11 @@ class Stdin:
         self._queue = queue
         self._allowed = False
         self._request: int | None = None  # of the cell that runs
-        self._socket = threading.RLock()  # who waits for an answer
+        self.renew()
+
+    def renew(self) -> None:
+        """Also after a fork: a thread that is no more may have held it."""
+        self.socket = threading.RLock()  # of whoever reads from the worker's socket
 
     @contextmanager
     def during(self, request_id: int, allowed: bool) -> Iterator[None]:
@@ -42,7 +48,7 @@ class Stdin:
             yield
         finally:
             builtins.input, getpass.getpass = saved
-            with self._socket:  # a thread that waits for an answer gives up first
+            with self.socket:  # a thread that waits for an answer gives up first
                 self._request = None
 
     def input(self, prompt: object = "", /) -> str:
@@ -63,7 +69,7 @@ class Stdin:
                 f"{function} was called, but this frontend does not support input requests."
             )
         content = wire.dumps({"prompt": prompt, "password": password})
-        with self._socket:
+        with self.socket:
             # Only the cell that runs may ask, also for tasks and threads of others.
             request_id = self._cell()
             self._drop_stale()
@@ -88,10 +94,11 @@ class Stdin:
         __tracebackhide__ = True
         main = threading.current_thread() is threading.main_thread()
         while True:
-            with self._socket:
+            with self.socket:
                 self._cell()
                 message = _ringfence.recv(-1 if main else _POLL_MS)
             if message is None:
+                time.sleep(_PAUSE_S)
                 continue
             kind, about, parts = message
             if kind != _ringfence.MSG_INPUT_REPLY:

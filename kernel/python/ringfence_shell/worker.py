@@ -94,7 +94,7 @@ class Worker:
         self._libraries = pools.loaded_libraries()  # until they have their threads
         self.queue: deque[Message] = deque()  # messages that came during input()
         self.stdin = Stdin(self.queue)
-        self.orders = orders.Orders(self.queue)
+        self.orders = orders.Orders(self.queue, self.stdin)
         orders.serve(self.orders)
         self.interrupts = Interrupts()
         self.loop = CellLoop()
@@ -231,6 +231,7 @@ class Worker:
     def _resume(self, generation: int) -> None:
         """This process goes on from a checkpoint."""
         self.queue.clear()
+        self.stdin.renew()
         hygiene.reseed()
         self.loop.renew()
         classes.mend()
