@@ -602,6 +602,7 @@ void rf_supervisor_stop(struct rf_supervisor *s)
     bool running = s->state == RUNNING;
     s->state = STOPPING;
     stop_timer(s, IDLE);
+    rf_supervisor_forget_orders(s); /* a worker that arrived now would not be told to end */
     rf_spawning_cancel(s->spawning);
     s->spawning = NULL;
     if (!s->kernel && s->link) /* stopped before it began: nobody takes what a worker says */

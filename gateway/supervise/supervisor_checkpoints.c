@@ -189,6 +189,13 @@ static void drop_arrival(struct rf_supervisor *s)
     uv_timer_stop(&s->timers[ORDER]);
 }
 
+void rf_supervisor_forget_orders(struct rf_supervisor *s)
+{
+    if (s->arrival.link)
+        drop_arrival(s);
+    s->making.ordered = s->making.branch = false;
+}
+
 static void abandon_rollback(struct rf_supervisor *s, const char *why)
 {
     struct rf_error err = {0};
@@ -316,9 +323,7 @@ static void order_making(struct rf_supervisor *s, struct rf_bytes name, bool in_
 /* Whether the worker can be told to make one now. */
 static bool can_make(struct rf_supervisor *s, bool in_cell, struct rf_error *err)
 {
-    if (s->state != RUNNING)
-        rf_error_set(err, -EAGAIN, "no checkpoint could be made: the worker is not ready");
-    else if (s->making.process && in_cell)
+    if (s->making.process && in_cell)
         rf_error_set(err, -EBUSY, "one checkpoint is made at the end of this cell already: order "
                                   "the next one in the next cell");
     return !err->code;
@@ -447,7 +452,13 @@ void rf_supervisor_order(struct rf_supervisor *s, enum rf_order order, struct rf
         [RF_ORDER_DROP] = order_drop,
         [RF_ORDER_BRANCH] = order_branch,
     };
-    orders[order](s, name, in_cell);
+    struct rf_error err = {0};
+    if (s->state == RUNNING) {
+        orders[order](s, name, in_cell);
+        return;
+    }
+    rf_error_set(&err, -EAGAIN, "this kernel is ending, or its worker is not ready");
+    rf_supervisor_refuse(s, &err);
 }
 
 /* --- after a death --- */

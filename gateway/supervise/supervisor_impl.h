@@ -152,6 +152,8 @@ void rf_supervisor_distrust(struct rf_supervisor *s);
 extern const struct rf_answers_events rf_supervisor_answers_events;
 /* The keeper's word of a death that was not the worker's. */
 void rf_supervisor_other_died(struct rf_supervisor *s, uint64_t id);
+/* The kernel ends: no rollback comes about any more, and no branch. */
+void rf_supervisor_forget_orders(struct rf_supervisor *s);
 /* A worker on its way takes the place of the one that has died; false: none is. */
 bool rf_supervisor_promote_arrival(struct rf_supervisor *s);
 /* The worker is gone, and with it what it was making. */

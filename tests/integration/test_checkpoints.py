@@ -355,6 +355,21 @@ def test_threads_and_tasks_of_other_cells(fresh):
     assert "task" not in [each["name"] for each in listed(fresh)]
 
 
+def test_shutdown_during_a_rollback(fresh):
+    """The new worker comes while the old one runs its exit handlers: it ends like that."""
+    ok(fresh.run("x = 'old'" + SIGNAL_CHECKPOINTS))
+    ok(fresh.run("%checkpoint here"))
+    cell = fresh.execute("import atexit; atexit.register(time.sleep, 2)\n"
+                         "signal_checkpoints('SIGSTOP')\n"
+                         "if not os.fork():\n    os.setsid(); time.sleep(1)\n"
+                         "    signal_checkpoints('SIGCONT'); os._exit(0)\n"
+                         "print('on', flush=True)\n%rollback here")
+    cell.wait_for(lambda cell: "on" in cell.stdout)
+    fresh.client.request("control", "shutdown_request", {"restart": False})
+    assert cell.wait().content["ename"] == "KernelShutdown"
+    wait_until(lambda: not fresh.km.is_alive(), 20)
+
+
 def test_interrupts_at_any_point(fresh):
     """An interrupt ends the cell or comes too late; it leaves no half state."""
     ok(fresh.run("x = 'old'; y = 0"))
