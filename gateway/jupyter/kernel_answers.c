@@ -116,8 +116,14 @@ void rf_kernel_answers_on_time(struct rf_kernel *kernel, int64_t now_us)
         rf_kernel_answers_wait(kernel, request);
         rf_request_queue_push(&kernel->queue, request);
     }
-    for (struct rf_request *request; (request = rf_request_queue_pop(&asking));)
-        ask(kernel, request);
+    for (struct rf_request *request; (request = rf_request_queue_pop(&asking));) {
+        if (asking.n < RF_ANSWERS_MAX) {
+            ask(kernel, request);
+            continue;
+        }
+        answer_nothing(kernel, request); /* the newer ones would end it at once */
+        rf_request_free(request);
+    }
 }
 
 /* --- from it --- */

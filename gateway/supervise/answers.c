@@ -1,6 +1,7 @@
 /* See answers.h. */
 #include "gateway/supervise/answers.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -76,12 +77,12 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     struct answer *answer = poll->data;
     struct rf_frame frame;
     int r = rf_frame_recv(answer->fd, MSG_DONTWAIT, &answer->reader, answer->packet, &frame);
-    if ((r == -EAGAIN || r == -EINTR) &&
-        (!answer->reader.open || answer->reader.first.total <= RF_ANSWER_MESSAGE_MAX))
+    bool small = le32toh(answer->reader.first.total) <= RF_ANSWER_MESSAGE_MAX;
+    if ((r == -EAGAIN || r == -EINTR) && small)
         return;
     for (size_t i = 0; r == 1 && i < frame.n_fds; i++)
         close(frame.fds[i]);
-    bool valid = r == 1 && frame.type == RF_MSG_REPLY && frame.request_id == answer->process;
+    bool valid = r == 1 && small && frame.type == RF_MSG_REPLY && frame.request_id == answer->process;
     finish(answer, valid ? &frame : NULL);
 }
 

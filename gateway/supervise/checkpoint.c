@@ -17,6 +17,7 @@ struct rf_checkpoint {
     int fd; /* owned */
     struct rf_frame_reader reader;
     uint8_t packet[RF_PACKET_MAX];
+    unsigned owed; /* orders without a RESUMED yet: what comes beyond is a flood for the keeper */
     bool closing;
 };
 
@@ -39,8 +40,9 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     uint64_t pid = 0;
     for (size_t i = 0; r == 1 && i < frame.n_fds; i++)
         close(frame.fds[i]);
-    if (r == 1 && frame.type == RF_MSG_RESUMED && frame.n_parts == 1 &&
+    if (r == 1 && frame.type == RF_MSG_RESUMED && frame.n_parts == 1 && checkpoint->owed &&
         rf_bytes_u64(frame.parts[0], &pid) && pid <= INT_MAX) {
+        checkpoint->owed--;
         checkpoint->events->on_resumed(checkpoint->ctx, checkpoint, frame.request_id, (int)pid);
         return;
     }
@@ -80,7 +82,9 @@ struct rf_checkpoint *rf_checkpoint_new(uv_loop_t *loop, uint64_t id, int *ret_f
 int rf_checkpoint_resume(struct rf_checkpoint *checkpoint, uint64_t generation,
                          const int fds[RF_FD_COUNT])
 {
-    return rf_frame_send(checkpoint->fd, RF_MSG_RESUME, generation, NULL, 0, fds, RF_FD_COUNT);
+    int r = rf_frame_send(checkpoint->fd, RF_MSG_RESUME, generation, NULL, 0, fds, RF_FD_COUNT);
+    checkpoint->owed += !r;
+    return r;
 }
 
 /* Whole or not at all: it may be a hostile peer that never reads. */
@@ -98,6 +102,7 @@ int rf_checkpoint_ask(struct rf_checkpoint *checkpoint, uint64_t id, const struc
     do
         r = rf_frame_writer_send(&writer, checkpoint->fd, MSG_DONTWAIT);
     while (r == -EINTR);
+    checkpoint->owed += !r;
     return r;
 }
 

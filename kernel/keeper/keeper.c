@@ -31,7 +31,7 @@
 
 #include <ringfence/keeper.h>
 
-#define NAMED_MAX 2048 /* workers, checkpoints and answers alive at one time, of all branches */
+#define NAMED_MAX 4096 /* workers, checkpoints and answers alive at one time, of all branches */
 #define ENDED_MAX 64  /* children that ended before the gateway named them */
 #define SWEEPS_MAX 50 /* rounds of killing a session that goes on forking */
 

@@ -201,6 +201,23 @@ static void nothing_is_found_without_a_checkpoint(void **state)
     rig_free(rig);
 }
 
+/* Of a flood only the newest are worth a process. */
+static void a_flood_is_not_asked(void **state)
+{
+    struct rig *rig = rig_new_ready();
+    rig->answers = true;
+    rig_execute(rig, 1, "a", "");
+    for (int i = 0; i < (int)RF_ANSWERS_MAX + 2; i++)
+        rig_send(rig, RF_SHELL, 2 + i, "is_complete_request", "{}");
+    rig_clear(rig);
+    wait_for_cell(rig, RF_ANSWER_PATIENCE_US);
+    assert_non_null(strstr(rig_log(rig), "shell is_complete_reply m3 c3 {\"status\":\"unknown\"}"));
+    assert_null(strstr(rig_log(rig), "busy m4"));
+    assert_non_null(strstr(rig_log(rig), "answer 8 is_complete_request"));
+    assert_null(strstr(rig_log(rig), "answer 9 "));
+    rig_free(rig);
+}
+
 static void answers_while_a_cell_runs(void **state)
 {
     struct rig *rig = rig_new_ready();
@@ -528,6 +545,7 @@ int main(void)
         cmocka_unit_test(one_request_at_a_time_in_order),
         cmocka_unit_test(comm_messages_have_no_reply),
         cmocka_unit_test(unknown_types_get_busy_and_idle),
+        cmocka_unit_test(a_flood_is_not_asked),
         cmocka_unit_test(answers_while_a_cell_runs),
         cmocka_unit_test(checkpoint_answers_while_a_cell_runs),
         cmocka_unit_test(short_cells_leave_it_to_the_worker),
