@@ -2,6 +2,7 @@
 #include "gateway/cli/branches.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -11,6 +12,8 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "gateway/cli/branch_file.h"
+
+#define IDLE_US ((int64_t)RF_BRANCH_IDLE_S * 1000000)
 
 struct branch {
     struct branch *next; /* an older one */
@@ -29,6 +32,7 @@ struct rf_branches {
     struct branch *newest; /* owned */
     size_t n;
     unsigned last_number;
+    bool orphaned; /* their kernel has ended */
     struct rf_buf words;
 };
 
@@ -91,18 +95,36 @@ static void raise_descriptors(void)
     }
 }
 
+/* A number whose file is nobody's: branches may live of a kernel that was restarted with the
+ * same connection file, or of another one whose file has the same name. */
+static int choose_file(struct branch *branch, struct rf_error *err)
+{
+    struct rf_branches *branches = branch->branches;
+    for (;;) {
+        branch->number = ++branches->last_number;
+        int r = rf_branch_file(branches->session->connection_file, branch->number, branch->file, err);
+        if (r)
+            return r;
+        int fd = open(branch->file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0) {
+            (void)!write(fd, "{}", 2); /* else loading says what is wrong with it */
+            return close(fd);
+        }
+        if (errno != EEXIST)
+            return rf_error_errno(err, -errno, "cannot make %.200s", branch->file);
+    }
+}
+
 /* Where the kernel's own sockets are, with a key of its own. */
 static int choose_connection(struct branch *branch, struct rf_error *err)
 {
     const struct rf_connection *kernel = &branch->branches->session->connection;
     struct rf_connection *c = &branch->connection;
-    int r = rf_branch_file(branch->branches->session->connection_file, branch->number, branch->file,
-                           err);
+    int r = choose_file(branch, err);
+    if (!r)
+        r = rf_connection_load(branch->file, c, err); /* all defaults */
     if (r)
         return r;
-    unlink(branch->file); /* of a kernel that was killed */
-    rf_connection_load(branch->file, c, err);
-    *err = (struct rf_error){0}; /* it is not there, so this is all defaults */
     snprintf(c->transport, sizeof(c->transport), "%s", kernel->transport);
     snprintf(c->kernel_name, sizeof(c->kernel_name), "%s", kernel->kernel_name);
     int n = snprintf(c->ip, sizeof(c->ip), "%s", kernel->ip);
@@ -145,9 +167,10 @@ struct rf_served *rf_branches_open(struct rf_branches *branches, uint64_t count,
         return NULL;
     }
     branch->branches = branches;
-    branch->number = ++branches->last_number;
     raise_descriptors();
     if (open_branch(branch, count, err)) {
+        if (branch->file[0])
+            unlink(branch->file);
         free(branch);
         return NULL;
     }
@@ -157,6 +180,8 @@ struct rf_served *rf_branches_open(struct rf_branches *branches, uint64_t count,
     struct rf_served *served = branch->served;
     if (rf_served_open(served, err)) /* it is stopping, and may be gone */
         return NULL;
+    if (branches->orphaned)
+        rf_served_limit_idle(served, IDLE_US);
     describe(branch, to);
     return served;
 }
@@ -185,8 +210,9 @@ const char *rf_branches_list(struct rf_branches *branches)
 
 void rf_branches_orphan(struct rf_branches *branches)
 {
+    branches->orphaned = true;
     for (struct branch *branch = branches->newest; branch; branch = branch->next)
-        rf_served_limit_idle(branch->served, (int64_t)RF_BRANCH_IDLE_S * 1000000);
+        rf_served_limit_idle(branch->served, IDLE_US);
 }
 
 void rf_branches_inherit(struct rf_branches *branches)

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "gateway/cli/branches.h"
 
@@ -108,11 +109,19 @@ static void on_failed(void *ctx, const struct rf_error *why)
 static void on_detach(uv_timer_t *timer)
 {
     struct session *s = timer->data;
-    pid_t child = fork();
-    if (child > 0)
+    int ready[2] = {-1, -1}; /* closed by the child as the heir: until then the cgroups are ours */
+    char none;
+    pid_t child = pipe2(ready, O_CLOEXEC) ? -1 : fork();
+    if (child > 0) {
+        close(ready[1]);
+        while (read(ready[0], &none, 1) < 0 && errno == EINTR)
+            ;
         _exit(0);
+    }
     if (child < 0 || uv_loop_fork(s->loop)) {
         rf_log(RF_LOG_ERROR, "session", "the branches could not be kept: %s", strerror(errno));
+        rf_closep(&ready[0]);
+        rf_closep(&ready[1]);
         stop(s);
         return;
     }
@@ -122,6 +131,8 @@ static void on_detach(uv_timer_t *timer)
         dup2(null, fd);
     close(null);
     rf_branches_inherit(s->branches);
+    close(ready[0]);
+    close(ready[1]);
 }
 
 static void keep_branches(struct session *s)

@@ -377,10 +377,6 @@ static void answer_shutdown(struct rf_kernel *kernel, const struct rf_request *r
     rf_json_object(request->content, &restart, 1);
     bool again = rf_json_is_true(restart.value);
     bool first = rf_kernel_end(kernel);
-    const char *parting = first && kernel->ops->parting ? kernel->ops->parting(kernel->ctx) : NULL;
-    if (parting)
-        rf_kernel_send_stream(kernel, RF_STDERR, rf_parents_resolve(&kernel->parents, 0),
-                              rf_bytes_str(parting));
     rf_streams_flush(&kernel->streams);
     struct rf_bytes content = again ? RF_BYTES("{\"status\":\"ok\",\"restart\":true}")
                                     : RF_BYTES("{\"status\":\"ok\",\"restart\":false}");
@@ -637,6 +633,10 @@ bool rf_kernel_end(struct rf_kernel *kernel)
     rf_kernel_interrupt(kernel); /* so that the worker comes to read RF_MSG_EXIT */
     kernel->ended = true;
     fail_all(kernel);
+    const char *parting = kernel->ops->parting ? kernel->ops->parting(kernel->ctx) : NULL;
+    if (parting)
+        rf_kernel_send_stream(kernel, RF_STDERR, rf_parents_resolve(&kernel->parents, 0),
+                              rf_bytes_str(parting));
     return true;
 }
 

@@ -53,7 +53,7 @@ struct rf_kernel_ops {
     /* Before a cell's reply: what is to be told of it on stderr (a limit that it
      * ran into), valid for the call, or NULL.  May be NULL. */
     const char *(*notice)(void *ctx);
-    /* At a shutdown: what outlives the kernel, to be told on stderr, valid for the call, or
+    /* At its end: what outlives the kernel, to be told on stderr, valid for the call, or
      * NULL.  May be NULL. */
     const char *(*parting)(void *ctx);
     /* An order, of the cell that runs or (not `in_cell`) while the worker rests;

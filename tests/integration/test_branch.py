@@ -194,6 +194,34 @@ def test_restart_of_the_kernel(start, open_branch):
     kernel.restart()
     assert kernel.run("kept").status == "error"
     assert one.value("kept") == "1"
+    kernel.run("kept = 2")
+    two = open_branch(branch(kernel))  # the new process counts from 1, and takes no file away
+    assert (one.value("kept"), two.value("kept")) == ("1", "2") and one.path != two.path
+    two.shut_down()
+    assert os.path.exists(one.path)
+    cell = kernel.execute("%branch\nexit()")  # the end by a cell tells of them, too
+    kernel.client.pump_until(lambda: any(
+        each["msg_type"] == "stream" and "jupyter console --existing" in each["content"]["text"]
+        and each["content"]["name"] == "stderr" for each in kernel.client.order), 10)
+    open_branch(re.search(r"--existing (\S+)", cell.stdout).group(1))
+
+
+@pytest.mark.parametrize("how", ["shutdown", "SIGTERM"])
+def test_none_of_a_kernel_that_ends(start, how):
+    """The checkpoint for it comes when the cell ends, and that is too late."""
+    kernel = start()
+    kernel.run("x = 1")
+    cell = kernel.execute("import time\n%branch\ntry:\n    print('on', flush=True); time.sleep(60)\n"
+                          "except KeyboardInterrupt: pass")
+    cell.wait_for(lambda cell: "on" in cell.stdout)
+    before = set(os.listdir(os.environ["JUPYTER_RUNTIME_DIR"]))
+    if how == "SIGTERM":
+        os.kill(kernel.pid, signal.SIGTERM)
+    else:
+        kernel.client.request("control", "shutdown_request", {"restart": False})
+    wait_until(lambda: not kernel.km.is_alive(), 20)
+    after = set(os.listdir(os.environ["JUPYTER_RUNTIME_DIR"]))
+    assert not [name for name in after - before if "-branch-" in name]
 
 
 def test_killed_gateway(start):
