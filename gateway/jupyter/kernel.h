@@ -146,6 +146,10 @@ struct rf_death {
     const char *not_carried;    /* resumed: what the checkpoint could not hold; may be NULL */
 };
 
+/* The worker is dead, and rf_kernel_on_dead() follows when it is known what goes on:
+ * requests that come meanwhile wait, for the next worker. */
+void rf_kernel_on_lost(struct rf_kernel *kernel);
+
 /* The worker is dead and all that it sent was passed on.  Answers the running
  * request with an error that names the signal or exit code and lists every
  * cell that is rolled back (source line and number), closes comms that the

@@ -342,6 +342,11 @@ static void tell_death(struct rf_kernel *kernel, const struct rf_death *death,
     rf_report_deinit(&report);
 }
 
+void rf_kernel_on_lost(struct rf_kernel *kernel)
+{
+    kernel->ready = false;
+}
+
 void rf_kernel_on_dead(struct rf_kernel *kernel, const struct rf_death *death, int64_t now_us)
 {
     rf_streams_finish(&kernel->streams);

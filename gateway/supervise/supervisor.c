@@ -393,6 +393,7 @@ static void worker_died(struct rf_supervisor *s, int wait_status, const char *re
         if (rf_kernel_is_busy(s->kernel) || uv_now(s->loop) - s->ready_ms > STEADY_MS)
             s->starts = 0;
         keep_death(s, wait_status, reason, full);
+        rf_kernel_on_lost(s->kernel); /* else the next worker would get requests before its HELLO */
     }
     s->broken[0] = '\0';
     rf_link_close(s->link);
@@ -560,6 +561,10 @@ void rf_supervisor_interrupt(struct rf_supervisor *s)
 void rf_supervisor_rested(struct rf_supervisor *s, int64_t run_us, size_t waiting)
 {
     s->starts = 0;
+    if (s->making.process && s->making.in_cell) { /* its answer would be taken for another cell's */
+        kill_worker(s, "it broke the worker protocol (a reply before the checkpoint)");
+        return;
+    }
     if (run_us > 0)
         rf_policy_ran(&s->policy, run_us, rf_supervisor_now_us());
     if (rf_policy_due(&s->policy, rf_supervisor_now_us()))

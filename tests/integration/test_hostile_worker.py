@@ -371,10 +371,21 @@ def test_a_reply_before_the_answer_to_an_order(mock):
     mock.works()
 
 
+def test_a_reply_before_the_checkpoint_of_its_cell(mock):
+    """The checkpoint would be taken for the next cell's."""
+    mock.hostile("keep here")
+    time.sleep(RESTED)
+    for code in ("order checkpoint a", "order checkpoint a\norder checkpoint b\norder list"):
+        mock.hostile(code)
+        cell = mock.hostile("recall")  # which the death hits, unless it was quicker
+        assert cell.result == "here" or "broke the worker protocol" in died(cell)
+        assert mock.hostile("recall").result == "here"
+    mock.works()
+
+
 def test_orders_of_a_cell_that_awaits_no_answer(mock):
     for code in ("order list", "order fly", "order rollback nowhere", "order drop",
-                 "order recover", "order undo", "order checkpoint \x01",
-                 "order checkpoint a\norder checkpoint b\norder list"):
+                 "order recover", "order undo", "order checkpoint \x01"):
         mock.hostile(code)
         mock.works()
 

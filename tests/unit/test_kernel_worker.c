@@ -258,6 +258,24 @@ static void breaches_are_told(void **state)
     }
 }
 
+/* Between a death and the next HELLO nothing is handed out. */
+static void requests_wait_for_the_next_worker(void **state)
+{
+    struct rig *rig = rig_new_ready();
+    rf_kernel_on_lost(rig->kernel);
+    rig_clear(rig);
+    rig_execute(rig, 1, "a", "");
+    rig_expect(rig, "");
+    rig_die(rig, 9, true);
+    assert_null(strstr(rig_log(rig), "m1"));
+    rig_clear(rig);
+    rig_hello(rig);
+    assert_non_null(strstr(rig_log(rig), "worker 1 1 execute_request"));
+    rig_reply(rig, 1, RIG_OK);
+    assert_non_null(strstr(rig_log(rig), "shell execute_reply m1 c1 " RIG_OK));
+    rig_free(rig);
+}
+
 static void hello_comes_first(void **state)
 {
     static const struct breach hellos[] = {
@@ -538,6 +556,7 @@ int main(void)
         cmocka_unit_test(topics),
         cmocka_unit_test(bad_reply_metadata_is_left_out),
         cmocka_unit_test(breaches_are_told),
+        cmocka_unit_test(requests_wait_for_the_next_worker),
         cmocka_unit_test(hello_comes_first),
         cmocka_unit_test(input_goes_there_and_back),
         cmocka_unit_test(a_crash_is_an_error_of_the_cell),
