@@ -324,12 +324,12 @@ static bool find_number(const char *text, const char *name, uint64_t *ret)
     return text;
 }
 
-/* Has the counter of this name gone up? */
+/* Has the counter of this name gone up?  `one`: only the next step of it is seen. */
 static bool has_risen(const char *folder, const char *file, const char *name,
-                      struct rf_cgroup_counter *counter)
+                      struct rf_cgroup_counter *counter, bool one)
 {
     char text[4096];
-    uint64_t before = counter->seen;
+    uint64_t now = 0;
     if (!folder)
         return false;
     if (!counter->fd) {
@@ -338,27 +338,49 @@ static bool has_risen(const char *folder, const char *file, const char *name,
     }
     ssize_t n = counter->fd < 0 ? -1 : pread(counter->fd, text, sizeof(text) - 1, 0);
     text[n > 0 ? n : 0] = '\0';
-    return find_number(text, name, &counter->seen) && counter->seen > before;
+    if (!find_number(text, name, &now) || now <= counter->seen)
+        return false;
+    counter->seen = one ? counter->seen + 1 : now;
+    return true;
 }
 
-uint64_t rf_cgroup_shared(const struct rf_cgroup *cgroup)
+static uint64_t memory_stat(const struct rf_cgroup *cgroup, const char *name)
 {
     uint64_t bytes = 0;
     char text[4096];
     if (cgroup->memory && read_file(cgroup->memory, "memory.stat", text, sizeof(text)) > 0)
-        find_number(text, "shmem", &bytes);
+        find_number(text, name, &bytes);
     return bytes;
 }
 
-bool rf_cgroup_was_oom(struct rf_cgroup *cgroup)
+uint64_t rf_cgroup_shared(const struct rf_cgroup *cgroup)
+{
+    return memory_stat(cgroup, "shmem");
+}
+
+uint64_t rf_cgroup_anonymous(const struct rf_cgroup *cgroup)
+{
+    return memory_stat(cgroup, cgroup->memory_v2 ? "anon" : "rss");
+}
+
+uint64_t rf_cgroup_usage(const struct rf_cgroup *cgroup)
+{
+    const char *file = cgroup->memory_v2 ? "memory.current" : "memory.usage_in_bytes";
+    char text[32];
+    return cgroup->memory && read_file(cgroup->memory, file, text, sizeof(text)) > 0
+               ? strtoull(text, NULL, 10)
+               : 0;
+}
+
+bool rf_cgroup_was_oom(struct rf_cgroup *cgroup, bool one)
 {
     const char *file = cgroup->memory_v2 ? "memory.events" : "memory.oom_control";
-    return has_risen(cgroup->memory, file, "oom_kill", &cgroup->oom_kills);
+    return has_risen(cgroup->memory, file, "oom_kill", &cgroup->oom_kills, one);
 }
 
 bool rf_cgroup_refused_forks(struct rf_cgroup *cgroup)
 {
-    return has_risen(cgroup->pids, "pids.events", "max", &cgroup->refused_forks);
+    return has_risen(cgroup->pids, "pids.events", "max", &cgroup->refused_forks, false);
 }
 
 void rf_cgroup_missing(const struct rf_cgroup *cgroup, struct rf_buf *to)

@@ -49,8 +49,13 @@ int rf_cgroup_make(const struct rf_cgroup_place *place, const struct rf_cgroup_l
 int rf_cgroup_make_own(const struct rf_cgroup_limits *limits, struct rf_cgroup *ret);
 void rf_cgroup_deinit(struct rf_cgroup *cgroup);
 
-/* Whether the memory limit has killed something since the last time. */
-bool rf_cgroup_was_oom(struct rf_cgroup *cgroup);
+/* Whether the memory limit has killed something since the last time; `one`: the other kills
+ * are left for later calls. */
+bool rf_cgroup_was_oom(struct rf_cgroup *cgroup, bool one);
+
+/* Bytes that count to the limit; of those the ones of processes' own pages.  0: not known. */
+uint64_t rf_cgroup_usage(const struct rf_cgroup *cgroup);
+uint64_t rf_cgroup_anonymous(const struct rf_cgroup *cgroup);
 
 /* Bytes of files in memory and shared segments: what the death of a process need not
  * free.  0: not known. */

@@ -18,6 +18,7 @@ struct rf_checkpoint {
     struct rf_frame_reader reader;
     uint8_t packet[RF_PACKET_MAX];
     unsigned owed; /* orders without a RESUMED yet: what comes beyond is a flood for the keeper */
+    unsigned turn; /* as it was told last */
     bool closing;
 };
 
@@ -104,6 +105,14 @@ int rf_checkpoint_ask(struct rf_checkpoint *checkpoint, uint64_t id, const struc
     while (r == -EINTR);
     checkpoint->owed += !r;
     return r;
+}
+
+void rf_checkpoint_yield(struct rf_checkpoint *checkpoint, unsigned turn)
+{
+    RF_AUTO(rf_frame_writer_deinit) struct rf_frame_writer writer = {0};
+    if (turn != checkpoint->turn && !rf_frame_writer_init(&writer, RF_MSG_YIELD, turn, NULL, 0) &&
+        !rf_frame_writer_send(&writer, checkpoint->fd, MSG_DONTWAIT))
+        checkpoint->turn = turn;
 }
 
 uint64_t rf_checkpoint_id(const struct rf_checkpoint *checkpoint)

@@ -30,6 +30,8 @@ int rf_checkpoint_resume(struct rf_checkpoint *checkpoint, uint64_t generation,
  * -EMSGSIZE: the request does not fit into one packet; -EAGAIN: it does not read. */
 int rf_checkpoint_ask(struct rf_checkpoint *checkpoint, uint64_t id, const struct rf_bytes *parts,
                       size_t n_parts, int fd);
+/* Its turn to go where memory is short; 0: not before the worker.  (RF_MSG_YIELD) */
+void rf_checkpoint_yield(struct rf_checkpoint *checkpoint, unsigned turn);
 uint64_t rf_checkpoint_id(const struct rf_checkpoint *checkpoint);
 /* The checkpoint process ends; no event follows; the memory goes later. */
 void rf_checkpoint_close(struct rf_checkpoint *checkpoint);

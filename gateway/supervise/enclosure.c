@@ -14,6 +14,7 @@
 #include "gateway/supervise/watchdog.h"
 
 #define WATCH_MS 250       /* between two looks at the memory, at the least */
+#define KEPT_MS 20         /* likewise where cgroups count it */
 #define WATCH_SHARE 50     /* and so many times what a look costs */
 #define WATCH_MOST_MS 1000 /* but no more: processes that map and unmap make a look dear */
 #define NO_NETWORK "network (there is none)"
@@ -35,7 +36,7 @@ struct rf_enclosure {
     int keeper; /* pid; 0: none */
     struct rf_network_helper helper;
     uv_poll_t *helper_end; /* owned; NULL without a helper */
-    char lost[320], words[RF_LIMIT_WORDS_MAX + 64];
+    char lost[320], words[RF_LIMIT_WORDS_MAX + 112];
 };
 
 static void lose(struct rf_enclosure *e, const char *layer, const char *why)
@@ -45,12 +46,12 @@ static void lose(struct rf_enclosure *e, const char *layer, const char *why)
     rf_log(e->options.walls ? RF_LOG_WARN : RF_LOG_INFO, "sandbox", "no %s: %s", layer, why);
 }
 
-static const char *memory_words(struct rf_enclosure *e, const char *before)
+const char *rf_enclosure_memory_words(struct rf_enclosure *e, const char *before)
 {
     char value[32], words[RF_LIMIT_WORDS_MAX];
     rf_limit_bytes(value, sizeof(value), (uint64_t)e->options.limits.memory);
     rf_limit_words(words, "memory", value, e->options.profile);
-    snprintf(e->words, sizeof(e->words), "%.60s%s", before, words);
+    snprintf(e->words, sizeof(e->words), "%.110s%s", before, words);
     return e->words;
 }
 
@@ -145,15 +146,37 @@ void rf_enclosure_policy(const struct rf_enclosure *e, struct rf_bytes policy, s
 
 /* --- the kernel comes and goes --- */
 
+static void watch_again(struct rf_enclosure *e, uv_timer_cb look, uint64_t began, uint64_t least)
+{
+    uint64_t next = (uv_hrtime() - began) / 1000000 * WATCH_SHARE;
+    next = next > WATCH_MOST_MS ? WATCH_MOST_MS : next;
+    uv_timer_start(&e->watchdog, look, next > least ? next : least, 0);
+}
+
 static void on_watch(uv_timer_t *timer)
 {
     struct rf_enclosure *e = timer->data;
     uint64_t most = (uint64_t)e->options.limits.memory, began = uv_hrtime();
     if (rf_tree_memory(e->keeper, most) > most)
-        e->events->on_over_memory(e->ctx, memory_words(e, "out of memory: "));
-    uint64_t next = (uv_hrtime() - began) / 1000000 * WATCH_SHARE;
-    next = next > WATCH_MOST_MS ? WATCH_MOST_MS : next;
-    uv_timer_start(timer, on_watch, next > WATCH_MS ? next : WATCH_MS, 0);
+        e->events->on_over_memory(e->ctx, rf_enclosure_memory_words(e, "out of memory: "),
+                                  rf_tree_kept(e->keeper, 0), most);
+    watch_again(e, on_watch, began, WATCH_MS);
+}
+
+static void on_look(uv_timer_t *timer)
+{
+    struct rf_enclosure *e = timer->data;
+    uint64_t most = (uint64_t)e->options.limits.memory, began = uv_hrtime();
+    bool matters = rf_cgroup_usage(&e->cgroup) > most / 2;
+    uint64_t anonymous = matters ? rf_cgroup_anonymous(&e->cgroup) : 0;
+    if (e->events->on_kept(e->ctx, anonymous ? rf_tree_kept(e->keeper, anonymous) : 0, most))
+        watch_again(e, on_look, began, KEPT_MS);
+}
+
+void rf_enclosure_watch(struct rf_enclosure *e, bool now)
+{
+    if (e && e->keeper && e->cgroup.memory && (now || !uv_is_active((uv_handle_t *)&e->watchdog)))
+        uv_timer_start(&e->watchdog, on_look, now ? 0 : KEPT_MS, 0);
 }
 
 static void on_poll_closed(uv_handle_t *handle)
@@ -287,7 +310,12 @@ void rf_enclosure_leave(struct rf_enclosure *e)
 
 const char *rf_enclosure_killed(struct rf_enclosure *e)
 {
-    return rf_cgroup_was_oom(&e->cgroup) ? memory_words(e, "out of memory: ") : NULL;
+    return rf_cgroup_was_oom(&e->cgroup, false) ? rf_enclosure_memory_words(e, "out of memory: ") : NULL;
+}
+
+bool rf_enclosure_killed_one(struct rf_enclosure *e)
+{
+    return rf_cgroup_was_oom(&e->cgroup, true);
 }
 
 bool rf_enclosure_is_full(const struct rf_enclosure *e)
@@ -307,8 +335,9 @@ const char *rf_enclosure_notice(struct rf_enclosure *e)
         rf_limit_words(e->words, "processes", value, e->options.profile);
         return e->words;
     }
-    return rf_cgroup_was_oom(&e->cgroup) ? memory_words(e, "a process of this cell was killed by ")
-                                         : NULL;
+    return rf_cgroup_was_oom(&e->cgroup, false)
+               ? rf_enclosure_memory_words(e, "a process of this cell was killed by ")
+               : NULL;
 }
 
 const char *rf_enclosure_lost(const struct rf_enclosure *e)

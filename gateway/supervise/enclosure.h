@@ -29,8 +29,11 @@ struct rf_enclosure_events {
      * or, without `require`, on its way.  -errno, maybe later: it could not be moved;
      * the cgroups are given up, and the watchdog looks after the memory. */
     void (*on_entered)(void *ctx, int code);
-    /* The watchdog: the kernel is over its memory.  `why` names the limit. */
-    void (*on_over_memory)(void *ctx, const char *why);
+    /* The watchdog: the kernel is over its memory.  `why` names the limit; checkpoints alone
+     * hold `kept` of `most` bytes. */
+    void (*on_over_memory)(void *ctx, const char *why, uint64_t kept, uint64_t most);
+    /* Likewise with cgroups, whose memory is watched: false: no longer. */
+    bool (*on_kept)(void *ctx, uint64_t kept, uint64_t most);
 };
 
 /* Makes the cgroups and starts the sweeper.  NULL with *err filled: no memory,
@@ -50,9 +53,17 @@ void rf_enclosure_enter(struct rf_enclosure *enclosure, int keeper);
 /* It is gone, or about to be. */
 void rf_enclosure_leave(struct rf_enclosure *enclosure);
 
+/* A cell begins (or `now`: a checkpoint went): looks at the memory, some times a second,
+ * as long as on_kept wants to know.  Without cgroups the watchdog does so anyway. */
+void rf_enclosure_watch(struct rf_enclosure *enclosure, bool now);
+
 /* Why the memory limit killed a process since the last call; NULL: it did not.
  * Valid until the next call. */
 const char *rf_enclosure_killed(struct rf_enclosure *enclosure);
+/* Whether it killed one, which is then not told by the above. */
+bool rf_enclosure_killed_one(struct rf_enclosure *enclosure);
+/* `before` (at most 110 bytes), then the words for the memory limit; valid likewise. */
+const char *rf_enclosure_memory_words(struct rf_enclosure *enclosure, const char *before);
 /* Whether files in memory and shared segments fill it so much that no worker could go on
  * in it; only a new sandbox frees them. */
 bool rf_enclosure_is_full(const struct rf_enclosure *enclosure);

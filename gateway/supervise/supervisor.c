@@ -246,16 +246,17 @@ static void on_entered(void *ctx, int code)
     drop_hello(s);
 }
 
-static void on_over_memory(void *ctx, const char *why)
+static void on_over_memory(void *ctx, const char *why, uint64_t kept, uint64_t most)
 {
-    struct rf_supervisor *s = rf_supervisor_largest(ctx);
+    struct rf_supervisor *s = rf_supervisor_relieve(ctx, kept, most) ? NULL : rf_supervisor_largest(ctx);
     if (!s)
         return;
     s->over_memory = true;
     kill_worker(s, why);
 }
 
-static const struct rf_enclosure_events enclosure_events = {on_entered, on_over_memory};
+static const struct rf_enclosure_events enclosure_events = {on_entered, on_over_memory,
+                                                            rf_supervisor_on_kept};
 
 static void on_keeper_failed(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
 {
@@ -548,6 +549,7 @@ void rf_supervisor_worker(struct rf_supervisor *s, uint8_t type, uint64_t reques
                           const struct rf_bytes *parts, size_t n_parts)
 {
     stop_timer(s, IDLE);
+    rf_enclosure_watch(s->enclosure, false);
     if (!s->link || rf_link_send(s->link, type, request_id, parts, n_parts, -1))
         rf_log(RF_LOG_ERROR, "supervisor", "a message of type %u could not be sent", type);
 }
@@ -581,7 +583,8 @@ void rf_supervisor_kill(struct rf_supervisor *s, const char *why)
 
 const char *rf_supervisor_notice(struct rf_supervisor *s)
 {
-    return s->enclosure ? rf_enclosure_notice(s->enclosure) : NULL;
+    const char *gone = s->enclosure ? rf_supervisor_gone_words(s) : NULL;
+    return gone || !s->enclosure ? gone : rf_enclosure_notice(s->enclosure);
 }
 
 void rf_supervisor_lost_layers(const struct rf_supervisor *s, struct rf_buf *to)

@@ -564,7 +564,7 @@ static void on_checkpoint_gone(void *ctx, struct rf_checkpoint *checkpoint)
     struct rf_checkpoint_entry *entry =
         rf_checkpoints_by_id(&s->checkpoints, rf_checkpoint_id(checkpoint));
     if (entry)
-        rf_checkpoints_drop(&s->checkpoints, entry->number);
+        rf_supervisor_lose_checkpoint(s, entry);
     else if (checkpoint == s->making.process) /* the worker does not know, and will tell of it */
         s->making.gone = true;
 }
@@ -575,7 +575,7 @@ void rf_supervisor_other_died(struct rf_supervisor *s, uint64_t id)
 {
     struct rf_checkpoint_entry *gone = rf_checkpoints_by_id(&s->checkpoints, id);
     if (gone)
-        rf_checkpoints_drop(&s->checkpoints, gone->number);
+        rf_supervisor_lose_checkpoint(s, gone);
     else if (s->arrival.link && id == rf_link_generation(s->arrival.link))
         abandon_rollback(s, "its worker died");
 }

@@ -91,6 +91,8 @@ struct rf_supervisor {
     struct rf_supervisor *branches, *next_branch; /* borrowed: those that live in this one's */
     uint64_t serial, last_serial;                 /* upper half of all ids; 0: of the home */
     bool orphaned; /* freed, but for what the branches need */
+    /* supervisor_memory.c */
+    char gone[64]; /* which checkpoints went for want of memory and nobody was told of yet; empty: none */
 };
 
 static inline int64_t rf_supervisor_now_us(void)
@@ -128,6 +130,17 @@ void rf_supervisor_each_branch(struct rf_supervisor *home,
                                void (*act)(struct rf_supervisor *branch));
 /* It is freed: out of its home.  False: it has to stay, since it is the home of others. */
 bool rf_supervisor_part(struct rf_supervisor *s);
+
+/* --- supervisor_memory.c --- */
+
+/* Checkpoints alone hold `kept` bytes of the `most` that there may be.  True: one was dropped. */
+bool rf_supervisor_relieve(struct rf_supervisor *home, uint64_t kept, uint64_t most);
+/* As the enclosure's event: says which are to go first when the machine ends a process. */
+bool rf_supervisor_on_kept(void *home, uint64_t kept, uint64_t most);
+/* Its process ended by itself: drops it, and keeps what there is to tell. */
+void rf_supervisor_lose_checkpoint(struct rf_supervisor *s, const struct rf_checkpoint_entry *entry);
+/* What a cell is to be told of those that went, once; NULL: nothing. */
+const char *rf_supervisor_gone_words(struct rf_supervisor *s);
 
 /* --- supervisor_checkpoints.c --- */
 

@@ -43,36 +43,46 @@ static void add_children(struct tree *tree, pid_t pid)
         closedir(tasks);
 }
 
-static uint64_t resident(pid_t pid)
+struct resident {
+    uint64_t all, anonymous;
+};
+
+static struct resident resident(pid_t pid)
 {
     char path[64];
-    unsigned long size = 0, pages = 0;
+    unsigned long size = 0, pages = 0, of_files = 0;
     snprintf(path, sizeof(path), "/proc/%d/statm", pid);
     FILE *file = fopen(path, "re");
-    if (file && fscanf(file, "%lu %lu", &size, &pages) != 2)
-        pages = 0;
+    if (file && fscanf(file, "%lu %lu %lu", &size, &pages, &of_files) != 3)
+        pages = of_files = 0;
     if (file)
         fclose(file);
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    return (struct resident){pages * page, pages > of_files ? (pages - of_files) * page : 0};
 }
 
-/* Of one that we may not look into, the resident size.  Adds to *shared what of it is
- * mapped shared, or from a file in memory. */
-static uint64_t proportional(pid_t pid, uint64_t *shared)
+struct proportional {
+    uint64_t all, anonymous;
+    uint64_t shared; /* of all: mapped shared, or from a file in memory */
+};
+
+/* Of one that we may not look into, the resident size. */
+static struct proportional proportional(pid_t pid)
 {
     char path[64], line[256];
-    unsigned long long kb = 0, part = 0;
+    unsigned long long kb = 0, anonymous = 0, shared = 0;
     bool found = false;
     snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
     FILE *file = fopen(path, "re");
     while (file && fgets(line, sizeof(line), file)) {
         found |= sscanf(line, "Pss: %llu kB", &kb) == 1;
-        if (sscanf(line, "Pss_Shmem: %llu kB", &part) == 1)
-            *shared += (uint64_t)part * 1024;
+        (void)(sscanf(line, "Pss_Anon: %llu kB", &anonymous) == 1 ||
+               sscanf(line, "Pss_Shmem: %llu kB", &shared) == 1);
     }
     if (file)
         fclose(file);
-    return found ? (uint64_t)kb * 1024 : resident(pid);
+    return (struct proportional){found ? (uint64_t)kb * 1024 : resident(pid).all,
+                                 (uint64_t)anonymous * 1024, (uint64_t)shared * 1024};
 }
 
 /* --- files --- */
@@ -187,11 +197,39 @@ uint64_t rf_tree_memory(pid_t root, uint64_t enough)
     const struct tree *tree = tree_of(root);
     uint64_t files = rf_tree_files(root), sum = files, shared = 0;
     for (size_t i = 0; i < tree->n; i++)
-        sum += resident(tree->pids[i]);
+        sum += resident(tree->pids[i]).all;
     if (sum <= enough)
         return sum;
     sum = 0;
-    for (size_t i = 0; i < tree->n; i++)
-        sum += proportional(tree->pids[i], &shared);
+    for (size_t i = 0; i < tree->n; i++) {
+        struct proportional part = proportional(tree->pids[i]);
+        sum += part.all;
+        shared += part.shared;
+    }
     return files > shared ? sum - shared + files : sum;
+}
+
+/* It gave itself the name, and so may whatever else wants to be ended like one. */
+static bool is_checkpoint(pid_t pid)
+{
+    char path[64], name[20] = "";
+    snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+    FILE *file = fopen(path, "re");
+    bool is = file && fgets(name, sizeof(name), file) && !strcmp(name, "ringfence-ckpt\n");
+    if (file)
+        fclose(file);
+    return is;
+}
+
+uint64_t rf_tree_kept(pid_t root, uint64_t anonymous)
+{
+    const struct tree *tree = tree_of(root);
+    uint64_t others = 0, sum = anonymous;
+    for (size_t i = 0; i < tree->n; i++) {
+        if (!anonymous)
+            sum += proportional(tree->pids[i]).anonymous;
+        if (!is_checkpoint(tree->pids[i]))
+            others += resident(tree->pids[i]).anonymous;
+    }
+    return sum > others ? sum - others : 0;
 }

@@ -19,6 +19,11 @@ uint64_t rf_tree_memory(pid_t root, uint64_t enough);
 /* Processor time that they have used so far, in clock ticks. */
 uint64_t rf_tree_ticks(pid_t root);
 
+/* Bytes of private pages that only checkpoints below `root` have.  `anonymous`: those of all,
+ * 0: to be added up here.  Pages that two other processes share count twice for these, so it
+ * is rather too little. */
+uint64_t rf_tree_kept(pid_t root, uint64_t anonymous);
+
 /* Bytes on the tmpfs mounts that `pid` sees and we do not. */
 uint64_t rf_tree_files(pid_t pid);
 

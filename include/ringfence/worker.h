@@ -52,6 +52,8 @@ enum rf_worker_msg {
     RF_MSG_ANSWER = 10, /* an id like a generation; parts as of REQUEST, in one packet; 1
                            descriptor: a SEQPACKET socket on which a child that lives for this
                            alone says REPLY, with that id */
+    RF_MSG_YIELD = 11, /* turn; []: where memory is short, go before the worker does, those with
+                          a lower turn first; 0: not before it */
 
     /* checkpoint to gateway */
     RF_MSG_RESUMED = 9, /* generation, or id of ANSWER; [pid in the sandbox of the new process

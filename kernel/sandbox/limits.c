@@ -70,11 +70,11 @@ static int oom_base(void)
     return base;
 }
 
-void rf_sandbox_oom(enum rf_oom score)
+void rf_sandbox_oom(int score)
 {
     char text[16];
     int base = oom_base();
-    snprintf(text, sizeof(text), "%d", base + (OOM_MOST - base) * (int)score / OOM_MOST);
+    snprintf(text, sizeof(text), "%d", base + (OOM_MOST - base) * score / OOM_MOST);
     (void)rf_write_file(OOM_SCORE, text);
 }
 

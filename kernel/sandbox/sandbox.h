@@ -99,8 +99,10 @@ int rf_sandbox_probe(FILE *to);
 
 /* How likely the machine is to end this process when memory is short: a worker
  * before a checkpoint, and both before a keeper, which keeps the client's score.
- * Thousandths of the way from that to the most. */
-enum rf_oom { RF_OOM_CHECKPOINT = 400, RF_OOM_WORKER = 800 };
-void rf_sandbox_oom(enum rf_oom score);
+ * Thousandths of the way from that to the most.  The machine adds what a process has in
+ * memory, in thousandths of the limit; so those that are to go first must stand above a
+ * worker by more than the worker may be larger. */
+enum rf_oom { RF_OOM_CHECKPOINT = 50, RF_OOM_WORKER = 200, RF_OOM_FIRST = 1000, RF_OOM_TURN = 5 };
+void rf_sandbox_oom(int score);
 
 #endif

@@ -56,6 +56,47 @@ def test_memory_kills_the_cell_and_the_state_comes_back(limited, cgroups):
     assert kernel.run("x + 1").result == "42"
 
 
+REWRITE = "data[::4096] = bytes([{0}]) * len(data[::4096])"
+
+
+def test_checkpoints_go_before_the_worker(limited):
+    """Each holds the pages that a later cell rewrote; with or without cgroups the kernel goes
+    on where it would be killed otherwise, and says which went."""
+    kernel = limited(memory="600M")
+    kernel.run("data = bytearray(200 << 20)\n" + REWRITE.format(1))
+    cell = kernel.run("%checkpoint first")
+    assert cell.status == "ok", cell.describe()
+    told = ""
+    for n in range(2, 6):
+        cell = kernel.run(REWRITE.format(n) + "\nimport time; time.sleep(2)")
+        assert cell.status == "ok", cell.describe()
+        told += cell.stderr
+        assert kernel.run(f"%checkpoint n{n}").status == "ok"
+        assert kernel.run("data[0], data[-4096], len(data)").result == f"({n}, {n}, {200 << 20})"
+    assert re.search(r"dropped checkpoint \d+ first to stay within the limit memory \(600 MB\)", told), told
+    names = kernel.run("%checkpoints").stdout
+    assert "first" not in names and "n5" in names
+    assert kernel.run("%rollback first").status == "error"
+    assert kernel.run("import os; os.kill(os.getpid(), 9)").status == "error"
+    assert kernel.run("data[0]").result == "5"
+
+
+def test_the_last_checkpoint_goes_too(limited):
+    """Where the cell could not go on beside it; the next one is made after the cell."""
+    kernel = limited(memory="500M")
+    kernel.run("data = bytearray(300 << 20)\n" + REWRITE.format(1))
+    kernel.run("%checkpoint only")
+    cell = kernel.run("import time\nfor at in range(0, len(data), 10 << 20):\n"
+                      "    data[at:at + (10 << 20):4096] = bytes([2]) * (10 << 8)\n    time.sleep(0.1)")
+    assert cell.status == "ok", cell.describe()
+    assert "dropped checkpoint" in cell.stderr and "the limit memory (500 MB)" in cell.stderr
+    assert kernel.run("data[0], data[-4096]").result == "(2, 2)"
+    time.sleep(REST)
+    assert "dropped" not in kernel.run("%checkpoints").stderr
+    assert kernel.run("import os; os.kill(os.getpid(), 9)").status == "error"
+    assert kernel.run("data[0], data[-4096]").result == "(2, 2)"
+
+
 def test_memory_of_a_child_process_is_told(limited, cgroups):
     kernel = limited(memory="200M")
     kernel.run("x = 41")

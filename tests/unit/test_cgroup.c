@@ -170,10 +170,10 @@ static void test_v2_limits(void **state)
     check_file(s.kernel, "pids.max", "7");
     check_file(s.kernel, "cpu.max", "150000 100000");
     put(s.kernel, "memory.events", "low 0\noom 3\noom_kill 0\noom_group_kill 0\n");
-    assert_false(rf_cgroup_was_oom(&cgroup));
+    assert_false(rf_cgroup_was_oom(&cgroup, false));
     put(s.kernel, "memory.events", "low 0\noom 3\noom_kill 1\noom_group_kill 0\n");
-    assert_true(rf_cgroup_was_oom(&cgroup));
-    assert_false(rf_cgroup_was_oom(&cgroup)); /* once */
+    assert_true(rf_cgroup_was_oom(&cgroup, false));
+    assert_false(rf_cgroup_was_oom(&cgroup, false)); /* once */
     put(s.kernel, "pids.events", "max 2\n");
     assert_true(rf_cgroup_refused_forks(&cgroup));
     rf_cgroup_deinit(&cgroup);
@@ -183,7 +183,8 @@ static void test_v2_limits(void **state)
 static void test_v1_limits(void **state)
 {
     static const char *const files[] = {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes",
-                                        "memory.oom_control", "pids.max", NULL};
+                                        "memory.oom_control", "memory.usage_in_bytes",
+                                        "memory.stat", "pids.max", NULL};
     static struct rf_cgroup_place place;
     struct stand_in s;
     struct rf_cgroup cgroup;
@@ -200,7 +201,14 @@ static void test_v1_limits(void **state)
     rf_cgroup_missing(&cgroup, &missing);
     check_text(rf_buf_bytes(&missing), "cgroup cpu", "what is missing");
     put(s.kernel, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
-    assert_true(rf_cgroup_was_oom(&cgroup));
+    assert_true(rf_cgroup_was_oom(&cgroup, true));
+    assert_true(rf_cgroup_was_oom(&cgroup, true));
+    assert_false(rf_cgroup_was_oom(&cgroup, false));
+    put(s.kernel, "memory.usage_in_bytes", "4096\n");
+    put(s.kernel, "memory.stat", "cache 5\nrss 6\nrss_huge 7\nshmem 8\n");
+    assert_int_equal(rf_cgroup_usage(&cgroup), 4096);
+    assert_int_equal(rf_cgroup_anonymous(&cgroup), 6);
+    assert_int_equal(rf_cgroup_shared(&cgroup), 8);
     rf_buf_deinit(&missing);
     rf_cgroup_deinit(&cgroup);
     remove_stand_in(&s);
