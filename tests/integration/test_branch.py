@@ -131,6 +131,64 @@ def test_chain(kernel, open_branch):
     assert chain[-1].value("depth") == "8"
 
 
+LOOK = """
+import os, signal, threading
+def named(name):
+    found = []
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            if open(f'/proc/{pid}/comm').read().strip() == name: found.append(int(pid))
+        except OSError: pass
+    return found
+def signal_checkpoints(name):
+    for pid in named('ringfence-ckpt'):
+        try: os.kill(pid, getattr(signal, name))
+        except OSError: pass
+"""
+
+
+def test_faults(start):
+    """Whatever fails: no branch or a whole one, and the kernel has its state."""
+    kernel = start()
+    kernel.run("x = 'old'" + LOOK)
+
+    def dead_branch():
+        """It was promised, and its worker does not come."""
+        path = branch(kernel, "%branch made")
+        wait_until(lambda: not os.path.exists(path), 20)
+        assert kernel.run("x").result == "'new'"
+
+    # The worker ends before the checkpoint of which the branch is to be made.
+    assert kernel.run("%branch\nimport os; os._exit(3)").status == "error"
+    assert kernel.run("%checkpoint made").status == "ok"
+    kernel.run("x = 'new'")
+    # A checkpoint that does not wake up, and then does: too late.
+    kernel.run("signal_checkpoints('SIGSTOP')")
+    dead_branch()
+    kernel.run("signal_checkpoints('SIGCONT')")
+    wait_until(lambda: kernel.value("len(named('ringfence-worke'))") == 1, 20)
+    # One that ends while the branch is on its way.
+    kernel.run("%checkpoint other")
+    kernel.run("signal_checkpoints('SIGSTOP')")
+    path = branch(kernel, "threading.Timer(0.5, signal_checkpoints, ['SIGKILL']).start()\n"
+                          "%branch other")
+    wait_until(lambda: not os.path.exists(path), 20)
+    assert "no checkpoint 'made'" in order(kernel.client, "branch", name="made")["evalue"]
+    assert kernel.run("x").result == "'new'"
+    # All are gone: a new one is made for it, and the branch outlives its kernel's crash.
+    wait_until(lambda: order(kernel.client, "checkpoint")["checkpoint"]["class"] == "full", 20)
+    one = Branch(branch(kernel))
+    assert kernel.run(KILL).status == "error"
+    assert (one.value("x"), kernel.run("x").result) == ("'new'", "'new'")
+    # Its own worker is killed before it has a checkpoint of its own, or right after.
+    two = Branch(order(kernel.client, "branch")["checkpoint"]["branch"]["connection_file"])
+    assert two.run(KILL).status == "error"
+    assert not os.path.exists(two.path) or two.value("x") == "'new'"
+    assert kernel.run("x").result == "'new'"
+    for each in (one, two):
+        each.shut_down()
+
+
 def test_many(start):
     """A hundred in one sandbox; nothing is left of them."""
     kernel = start()
