@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -117,6 +118,36 @@ static void test_what_covers_files_is_not_counted(void **state)
     check_child(COVERED, 0);
 }
 
+/* Of a child that calls itself `name` and has SIZE bytes that it alone wrote. */
+static uint64_t kept_by(const char *name)
+{
+    int ready[2];
+    char word = 0;
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (!pid) {
+        char *own = malloc(SIZE);
+        prctl(PR_SET_NAME, name);
+        memset(own, 1, SIZE);
+        if (write(ready[1], own, 1) == 1)
+            pause();
+        _exit(1);
+    }
+    assert_int_equal(read(ready[0], &word, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    uint64_t kept = rf_tree_kept(pid, 0);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    return kept;
+}
+
+static void test_what_checkpoints_alone_hold(void **state)
+{
+    assert_in_range(kept_by("ringfence-ckpt"), SIZE, SIZE + SLACK);
+    assert_int_equal(kept_by("ringfence-worke"), 0);
+}
+
 static int make_folder(void **state)
 {
     snprintf(folder, sizeof(folder), "/tmp/rfwatchdog.XXXXXX");
@@ -134,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_no_files),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_files_that_are_mapped_count_once),
+        cmocka_unit_test(test_what_checkpoints_alone_hold),
         cmocka_unit_test(test_what_covers_files_is_not_counted),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
