@@ -52,7 +52,8 @@ def recover(client):
 def end_branch(rawclient, path):
     with open(path, encoding="utf-8") as file:
         with rawclient.RawClient(json.load(file)) as client:
-            client.reply("control", client.send("control", "shutdown_request", {"restart": False}), 60)
+            msg_id = client.send("control", "shutdown_request", {"restart": False})
+            client.reply("control", msg_id, 60)
 
 
 def measure_state(kernel, rawclient, rounds):

@@ -310,7 +310,8 @@ void rf_enclosure_leave(struct rf_enclosure *e)
 
 const char *rf_enclosure_killed(struct rf_enclosure *e)
 {
-    return rf_cgroup_was_oom(&e->cgroup, false) ? rf_enclosure_memory_words(e, "out of memory: ") : NULL;
+    return rf_cgroup_was_oom(&e->cgroup, false) ? rf_enclosure_memory_words(e, "out of memory: ")
+                                                : NULL;
 }
 
 bool rf_enclosure_killed_one(struct rf_enclosure *e)

@@ -248,7 +248,8 @@ static void on_entered(void *ctx, int code)
 
 static void on_over_memory(void *ctx, const char *why, uint64_t kept, uint64_t most)
 {
-    struct rf_supervisor *s = rf_supervisor_relieve(ctx, kept, most) ? NULL : rf_supervisor_largest(ctx);
+    bool relieved = rf_supervisor_relieve(ctx, kept, most);
+    struct rf_supervisor *s = relieved ? NULL : rf_supervisor_largest(ctx);
     if (!s)
         return;
     s->over_memory = true;

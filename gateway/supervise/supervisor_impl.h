@@ -92,7 +92,7 @@ struct rf_supervisor {
     uint64_t serial, last_serial;                 /* upper half of all ids; 0: of the home */
     bool orphaned; /* freed, but for what the branches need */
     /* supervisor_memory.c */
-    char gone[64]; /* which checkpoints went for want of memory and nobody was told of yet; empty: none */
+    char gone[64]; /* which checkpoints went for want of memory, and nobody was told yet */
 };
 
 static inline int64_t rf_supervisor_now_us(void)
@@ -138,7 +138,8 @@ bool rf_supervisor_relieve(struct rf_supervisor *home, uint64_t kept, uint64_t m
 /* As the enclosure's event: says which are to go first when the machine ends a process. */
 bool rf_supervisor_on_kept(void *home, uint64_t kept, uint64_t most);
 /* Its process ended by itself: drops it, and keeps what there is to tell. */
-void rf_supervisor_lose_checkpoint(struct rf_supervisor *s, const struct rf_checkpoint_entry *entry);
+void rf_supervisor_lose_checkpoint(struct rf_supervisor *s,
+                                   const struct rf_checkpoint_entry *entry);
 /* What a cell is to be told of those that went, once; NULL: nothing. */
 const char *rf_supervisor_gone_words(struct rf_supervisor *s);
 

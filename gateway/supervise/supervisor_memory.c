@@ -92,7 +92,8 @@ bool rf_supervisor_relieve(struct rf_supervisor *home, uint64_t kept, uint64_t m
     return true;
 }
 
-void rf_supervisor_lose_checkpoint(struct rf_supervisor *s, const struct rf_checkpoint_entry *entry)
+void rf_supervisor_lose_checkpoint(struct rf_supervisor *s,
+                                   const struct rf_checkpoint_entry *entry)
 {
     if (s->enclosure && rf_enclosure_killed_one(s->enclosure))
         note_gone(s, entry);
