@@ -61,6 +61,13 @@ def use_layer() -> None:
     _put_first(packages)
 
 
+def rehearse() -> None:
+    """In a spare: what use_layer() will do, with a folder in which there is nothing for it."""
+    before = list(sys.path)
+    _put_first(os.path.dirname(os.path.abspath(__file__)))
+    sys.path[:] = before
+
+
 def _put_first(packages: str) -> None:
     """Before the first folder of installed packages, with what its .pth files name."""
     before = list(sys.path)

@@ -131,6 +131,7 @@ class Worker:
         block = b"".join(b"%s=%s\0" % item for item in os.environb.items())
         hygiene.apply_environment(block)
         hygiene.reseed()
+        environment.rehearse()
         startup = config.Startup([], load=False)
         startup.shell_for(self.shell)
         startup.has_code()
