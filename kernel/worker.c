@@ -21,6 +21,7 @@
 #define LEAVING_US 1000000 /* longest time for a checkpoint to leave the worker's session */
 #define YIELD_TURNS 33 /* that are told apart */
 #define FAULT_NS 2500 /* about what a copied page costs */
+#define FORK_TIMES 3 /* the copy's own start, and the end of the one that it replaces, beside ours */
 #define IDLE_US 20000 /* since the last reply: then there is time to give back memory */
 #define STREAM_PIECE (256u << 10) /* text in one message */
 #define FENCE_TIMEOUT_MS 2000     /* a gateway that is stopped must not stop the cell for ever */
@@ -34,6 +35,7 @@ static uint8_t packet[RF_PACKET_MAX];
 static int passed_fd = -1;
 static uint64_t newest_request;
 static int64_t replied_us; /* when the last reply was sent */
+static int64_t asked_us;   /* processor time used when a checkpoint was asked for */
 
 /* Where each descriptor of enum rf_worker_fd goes. */
 static const struct {
@@ -231,6 +233,8 @@ int rf_worker_recv(int timeout_ms, struct rf_frame *ret)
             keep_one_fd(ret);
             if (ret->type == RF_MSG_REQUEST)
                 newest_request = ret->request_id;
+            if (ret->type == RF_MSG_CHECKPOINT)
+                asked_us = microseconds(CLOCK_THREAD_CPUTIME_ID);
         }
         if (r != -EAGAIN)
             return r == -ECONNRESET ? 0 : r;
@@ -422,7 +426,6 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
         return -ECHILD;
     fflush(NULL);
     int64_t copying = copying_since_last();
-    int64_t began = microseconds(CLOCK_THREAD_CPUTIME_ID); /* what others run meanwhile is no cost */
     if (is_idle() && rf_count_tasks() == 1) /* what is left is copied again after the fork anyway */
         rf_snapshot_give_back();
     pid_t pid = control < 0 ? -EMFILE : rf_fork_sibling();
@@ -432,7 +435,8 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
         close(control);
     if (pid > 0 && !await_own_session(pid))
         pid = -ETIMEDOUT;
-    int64_t cost_us = microseconds(CLOCK_THREAD_CPUTIME_ID) - began + copying;
+    /* What others run meanwhile is no cost; what the shell looked at before is one. */
+    int64_t cost_us = (microseconds(CLOCK_THREAD_CPUTIME_ID) - asked_us) * FORK_TIMES + copying;
     tell_checkpoint(id, pid, cost_us, check_threads(reason, spared));
     return pid < 0 ? pid : 0;
 }

@@ -37,7 +37,8 @@ bool rf_policy_due(struct rf_policy *policy, int64_t now_us)
 
 void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle)
 {
-    policy->cost_us = policy->cost_us ? (3 * policy->cost_us + cost_us) / 4 : cost_us;
+    /* Up at once, since a cell that rewrites all memory may come again and again; down slowly. */
+    policy->cost_us = cost_us < policy->cost_us ? (3 * policy->cost_us + cost_us) / 4 : cost_us;
     if (policy->cost_us < 1)
         policy->cost_us = 1;
     if (!idle)
