@@ -239,7 +239,8 @@ ASYNC = [
     Row("%autoawait off", "%autoawait off\n%autoawait\n%autoawait on", out="off"),
     Row("a task goes on", "n", setup="n = 0\nasync def count():\n    global n\n    for _ in range(5):\n"
         "        await asyncio.sleep(.01); n += 1\nt = asyncio.ensure_future(count())", result=r"\d"),
-    Row("a task of an earlier cell is awaited", "await t; n", result="5"),
+    Row("a task of an earlier cell is awaited", "await late", setup="async def answer():\n"
+        "    await asyncio.sleep(.05); return 5\nlate = asyncio.ensure_future(answer())", result="5"),
     Row("contextvars last", "var.get()", setup="import contextvars; var = contextvars.ContextVar('v'); var.set(8)",
         result="8"),
     Row("contextvars of a cell with await", "var.get()", setup="await asyncio.sleep(0); var.set(9)", result="9",
