@@ -99,7 +99,7 @@ def test_console_with_the_real_prompt(kernel_name):
         terminal.send("a_long_name = 6 * 7", "Enter")
         terminal.wait_for("In [2]:")
         terminal.send("a_long_n", "Tab")
-        terminal.wait_for("a_long_name", 10)
+        terminal.wait_for("In [2]: a_long_name", 10)
         terminal.send("Enter")
         terminal.wait_for("Out[2]: 42")
         terminal.send("exit", "Enter")

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import textwrap
+import time
 
 import pytest
 
@@ -400,6 +401,7 @@ with multiprocessing.get_context({method!r}).Pool(2) as pool:
 def test_a_checkpoint_goes_on_inside(fresh):
     fresh.run(PRELUDE)
     fresh.run("import numpy; a = numpy.arange(10); f = open('log', 'w')")
+    time.sleep(1)  # idle, so that there is a checkpoint of it however slow the machine is
     assert fresh.run("os.kill(os.getpid(), 11)").content["ename"] == "WorkerDied"
     assert fresh.run("int(a.sum())").result == "45"
     found = said(fresh, """
