@@ -294,6 +294,35 @@ def test_special_syntax_is_found(worker):
     assert wrong.content["ename"] == "IndentationError"
 
 
+def test_first_words(worker):
+    """What a cell of one line means can depend on its first word alone."""
+    worker.run("from IPython.core.macro import Macro\nm = Macro('6 * 7')")
+    assert worker.value("m") == "42"
+    assert worker.run("exit").content["payload"][0]["source"] == "ask_exit"
+    assert worker.run("pwd").source == "get_ipython().run_line_magic('pwd', '')\n"
+    for cell in "pwd = 3", "pwd", "pass", "len.__call__ 'ab'":  # it is a variable now
+        assert worker.run(cell).source == cell + "\n"
+    worker.run("%autocall 1")
+    assert worker.run("len 'ab'").source == "len('ab')\n"
+    worker.run("%autocall 0")
+    worker.run(
+        "from IPython.core.prefilter import PrefilterChecker\n"
+        "class Euro(PrefilterChecker):\n"
+        "    def check(self, line_info):\n"
+        "        return self.prefilter_manager.get_handler_by_name('magic') "
+        "if line_info.ifun == 'who_is_there' else None\n"
+        "ip = get_ipython(); Euro(shell=ip, prefilter_manager=ip.prefilter_manager)"
+    )
+    assert "run_line_magic('who_is_there'" in worker.run("who_is_there").source
+
+
+def test_traits_of_a_cell_are_told(worker):
+    worker.run("seen = []; get_ipython().observe(lambda change: seen.append(change.name), "
+               "['execution_count', 'last_execution_result'])")
+    worker.run("pass")
+    assert worker.value("sorted(set(seen))") == "['execution_count', 'last_execution_result']"
+
+
 def test_cleanup_of_the_user(worker):
     worker.run("def shout(lines): return [l.replace('EUR', '100') for l in lines]\n"
                "get_ipython().input_transformer_manager.cleanup_transforms.append(shout)")

@@ -11,18 +11,25 @@ import os
 import site
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 LAYER = "RINGFENCE_LAYER"
 
 
-@contextmanager
-def during(metadata: Mapping[str, Any]) -> Iterator[None]:
+def during(metadata: Mapping[str, Any]) -> AbstractContextManager[None]:
     """os.environ with the request's own variables, which are taken back at the end;
     the gateway has checked them (gateway/jupyter/run_options.h)."""
     ours = metadata.get("ringfence")
-    wanted = (ours.get("env") if isinstance(ours, dict) else None) or {}
+    wanted = ours.get("env") if isinstance(ours, dict) else None
+    return _variables(wanted) if wanted else _NO_VARIABLES
+
+
+_NO_VARIABLES = nullcontext()
+
+
+@contextmanager
+def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
     old = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

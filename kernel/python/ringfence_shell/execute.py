@@ -87,23 +87,14 @@ async def execute(worker: Worker, request: Request) -> Reply:
     cell = _Cell(request)
     shell.begin_cell(request.execution_count)
     worker.before_cell()
-    error, expressions = None, {}
-    with (
-        worker.stdin.during(request.id, cell.allow_stdin),
-        worker.orders.during(request),
-        environment.during(cell.metadata),
-    ):
-        try:
-            worker.interrupts.arm()
-            result = await _run(worker, cell)
-            error = result.error_before_exec or result.error_in_exec
-            if cell.expressions and _ringfence.is_worker() and _succeeded(shell, error):
-                expressions = shell.user_expressions(cell.expressions)
-        except BaseException as exc:  # what came between IPython's own try blocks
-            worker.interrupts.disarm()
-            error = exc
-            _show(shell, exc)
-        worker.interrupts.disarm()
+    worker.stdin.begin(request.id, cell.allow_stdin)
+    worker.orders.begin(request)
+    try:
+        with environment.during(cell.metadata):
+            error, expressions = await _attempt(worker, cell)
+    finally:
+        worker.orders.end()
+        worker.stdin.end()
     if not _ringfence.is_worker():
         leave_child(error)
     payload = _take_payload(shell)
@@ -145,6 +136,23 @@ def _content(shell: Any, request: Request, error: BaseException | None) -> dict[
             "traceback": shell._last_traceback or [],
         }
     return content
+
+
+async def _attempt(worker: Worker, cell: _Cell) -> tuple[BaseException | None, dict[str, Any]]:
+    """What it raised, if anything, and what its user_expressions are."""
+    error, expressions = None, {}
+    try:
+        worker.interrupts.arm()
+        result = await _run(worker, cell)
+        error = result.error_before_exec or result.error_in_exec
+        if cell.expressions and _ringfence.is_worker() and _succeeded(worker.shell, error):
+            expressions = worker.shell.user_expressions(cell.expressions)
+    except BaseException as exc:  # what came between IPython's own try blocks
+        worker.interrupts.disarm()
+        error = exc
+        _show(worker.shell, exc)
+    worker.interrupts.disarm()
+    return error, expressions
 
 
 async def _run(worker: Worker, cell: _Cell) -> Any:

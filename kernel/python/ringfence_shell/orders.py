@@ -12,8 +12,6 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import _ringfence
@@ -37,13 +35,12 @@ class Orders:
         self._stdin = stdin
         self._request: Request | None = None  # of the cell that runs
 
-    @contextmanager
-    def during(self, asked: Request) -> Iterator[None]:
+    def begin(self, asked: Request) -> None:
+        """Its cell runs, until end()."""
         self._request = asked
-        try:
-            yield
-        finally:
-            self._request = None
+
+    def end(self) -> None:
+        self._request = None
 
     def give(self, operation: str, name: str = "") -> dict[str, Any]:
         """What the gateway says of the order.  UsageError with its reason when it refuses."""

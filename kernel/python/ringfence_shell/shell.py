@@ -26,15 +26,14 @@ from IPython.core.interactiveshell import InteractiveShell, InteractiveShellABC
 from IPython.core.profiledir import ProfileDir
 from IPython.core.usage import default_banner
 from traitlets import Any as AnyTrait
-from traitlets import CBool, Instance, Type, default, observe
+from traitlets import All, CBool, Instance, Type, default, observe
 
-from . import environment, request, wire
+from . import environment, request, transform, wire
 from .display import ShellDisplayHook, ShellDisplayPublisher
 from .history import SessionHistory
 from .magics import KernelMagics
 from .orders import CheckpointMagics
 from .plots import DisplayFormatter, PlotMagics, Plots
-from .transform import Transformer
 
 ENVIRONMENT = {
     "TERM": "xterm-color",
@@ -45,6 +44,7 @@ ENVIRONMENT = {
     "GIT_PAGER": "cat",
 }
 
+_EACH_CELL = ("execution_count", "last_execution_result")
 _GUIS_WITHOUT_LOOP = (None, "", "inline", "asyncio")
 
 
@@ -69,7 +69,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     displayhook_class = Type(ShellDisplayHook)
     display_pub_class = Type(ShellDisplayPublisher)
-    input_transformer_manager = Instance(Transformer, ())
+    input_transformer_manager = Instance(transform.Transformer, ())
     kernel = AnyTrait()
     exiter = Instance(ZMQExitAutocall)
     autoindent = CBool(False)
@@ -176,7 +176,16 @@ class ZMQInteractiveShell(InteractiveShell):
         known, self._transformed = self._transformed, None
         if known is not None and known[0] == raw_cell:
             return known[1]
+        cell: str = self.input_transformer_manager.transform_cell(raw_cell)
+        if not self.input_transformers_post and transform.is_left_alone(self, cell):
+            return cell
         return super().transform_cell(raw_cell)
+
+    def _notify_trait(self, name: str, old_value: Any, new_value: Any) -> None:
+        """Two traits change with each cell, and nearly never is there anybody to be told."""
+        told = self._trait_notifiers
+        if name not in _EACH_CELL or name in told or All in told:
+            super()._notify_trait(name, old_value, new_value)
 
     def should_run_async(self, raw_cell: str, *, transformed_cell: Any = None, **kw: Any) -> bool:
         """Without either word a cell cannot hold a top-level await: no need to compile it."""

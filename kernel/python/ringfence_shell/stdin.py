@@ -7,8 +7,6 @@ import getpass
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import _ringfence
@@ -32,24 +30,23 @@ class Stdin:
         self._queue = queue
         self._allowed = False
         self._request: int | None = None  # of the cell that runs
+        self._saved: tuple[Any, Any] = builtins.input, getpass.getpass
         self.renew()
 
     def renew(self) -> None:
         """Also after a fork: a thread that is no more may have held it."""
         self.socket = threading.RLock()  # of whoever reads from the worker's socket
 
-    @contextmanager
-    def during(self, request_id: int, allowed: bool) -> Iterator[None]:
-        """Puts our functions in the place of Python's while that request's cell runs."""
-        saved = builtins.input, getpass.getpass
+    def begin(self, request_id: int, allowed: bool) -> None:
+        """Puts our functions in the place of Python's until end() of that request's cell."""
+        self._saved = builtins.input, getpass.getpass
         self._allowed, self._request = allowed, request_id
         builtins.input, getpass.getpass = self.input, self.getpass
-        try:
-            yield
-        finally:
-            builtins.input, getpass.getpass = saved
-            with self.socket:  # a thread that waits for an answer gives up first
-                self._request = None
+
+    def end(self) -> None:
+        builtins.input, getpass.getpass = self._saved
+        with self.socket:  # a thread that waits for an answer gives up first
+            self._request = None
 
     def input(self, prompt: object = "", /) -> str:
         """Python's input(): EOFError if the client says so, KeyboardInterrupt,

@@ -2,13 +2,19 @@
 
 IPython tokenizes each cell in Python, some 30 us a line, to find magics, !commands
 and help?.  Where the characters that these need are nowhere, none can be found.  The
-same holds for prompts and indentation to be taken away, and for cell magics.
+same holds for prompts and indentation to be taken away, and for cell magics.  And
+its prefilters, which see a cell of one line, look for five kinds of first words.
 """
 
 from __future__ import annotations
 
-from IPython.core import inputtransformer2
+import re
+from typing import Any
+
+from IPython.core import inputtransformer2, prefilter
+from IPython.core.autocall import IPyAutocall
 from IPython.core.inputtransformer2 import TransformerManager
+from IPython.core.macro import Macro
 
 # What the shortcuts are known to be right for.  User code may add to them.
 _CLEANUPS = [
@@ -49,3 +55,30 @@ class Transformer(TransformerManager):
 
 def _may_be_special(line: str) -> bool:
     return line.startswith(_FIRST) or any(sign in line for sign in _ANYWHERE)
+
+
+_CHECKERS = [
+    prefilter.EmacsChecker,
+    prefilter.MacroChecker,
+    prefilter.IPyAutocallChecker,
+    prefilter.AssignmentChecker,
+    prefilter.AutoMagicChecker,
+    prefilter.PythonOpsChecker,
+    prefilter.AutocallChecker,
+]
+_WORD = re.compile(r"[^\W\d][\w.]*+(?!\*)")  # as prefilters split a line that begins with a name
+
+
+def is_left_alone(shell: Any, cell: str) -> bool:
+    """True if the shell's prefilters would not change the transformed cell."""
+    if cell.count("\n") != 1 or not cell.endswith("\n"):
+        return len(cell.splitlines()) > 1
+    manager = shell.prefilter_manager
+    word = _WORD.match(cell)
+    if word is None or manager.transformers or list(map(type, manager.checkers)) != _CHECKERS:
+        return False
+    name = word.group()
+    if "PYTHON-MODE" in cell or shell.autocall or shell.find_magic(name):
+        return False
+    normal = type(manager.handlers.get("normal")) is prefilter.PrefilterHandler
+    return normal and not isinstance(shell.user_ns.get(name), (Macro, IPyAutocall))
