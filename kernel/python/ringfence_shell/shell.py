@@ -184,7 +184,7 @@ class ZMQInteractiveShell(InteractiveShell):
     def _notify_trait(self, name: str, old_value: Any, new_value: Any) -> None:
         """Two traits change with each cell, and nearly never is there anybody to be told."""
         told = self._trait_notifiers
-        if name not in _EACH_CELL or name in told or All in told:
+        if name not in _EACH_CELL or name in told or any(told.get(All, {}).values()):
             super()._notify_trait(name, old_value, new_value)
 
     def should_run_async(self, raw_cell: str, *, transformed_cell: Any = None, **kw: Any) -> bool:

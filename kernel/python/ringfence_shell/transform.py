@@ -30,10 +30,10 @@ _KNOWN = [
     inputtransformer2.EscapedCommand,
     inputtransformer2.HelpEnd,
 ]
-_PROMPTS = ("...", ">>>", "In [")
-_ANYWHERE = ("%", "!", "?")
-# A space: the tokenizer also finds wrong indentation, and how that is shown depends on it.
-_FIRST = (",", ";", "/", " ", "\t", "\f", "\\")
+_PROMPT = re.compile(r"\.\.\.|>>>|In \[")
+# What may make a line special.  A space: the tokenizer also finds wrong indentation, and how
+# that is shown depends on it.
+_SPECIAL = re.compile(r"\A[,;/ \t\f\\]|[%!?]")
 
 
 class Transformer(TransformerManager):
@@ -41,20 +41,16 @@ class Transformer(TransformerManager):
 
     def transform_cell(self, cell: str) -> str:
         known = self.cleanup_transforms + self.line_transforms == _CLEANUPS
-        if not known or not cell[:1].isalpha() or any(sign in cell for sign in _PROMPTS):
+        if not known or not cell[:1].isalpha() or _PROMPT.search(cell):
             return super().transform_cell(cell)
         if not cell.endswith("\n"):
             cell += "\n"
         return "".join(self.do_token_transforms(cell.splitlines(keepends=True)))
 
     def do_token_transforms(self, lines: list[str]) -> list[str]:
-        if self.token_transformers == _KNOWN and not any(map(_may_be_special, lines)):
+        if self.token_transformers == _KNOWN and not any(map(_SPECIAL.search, lines)):
             return lines
         return super().do_token_transforms(lines)
-
-
-def _may_be_special(line: str) -> bool:
-    return line.startswith(_FIRST) or any(sign in line for sign in _ANYWHERE)
 
 
 _CHECKERS = [
