@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
 
@@ -45,7 +46,9 @@ ENVIRONMENT = {
 }
 
 _EACH_CELL = ("execution_count", "last_execution_result")
-_GUIS_WITHOUT_LOOP = (None, "", "inline", "asyncio")
+_GUIS_WITHOUT_LOOP = (
+    None, "", "inline", "asyncio", "nbagg", "notebook", "webagg", "ipympl", "widget"
+)
 
 
 class QuietProfileDir(ProfileDir):
@@ -156,6 +159,12 @@ class ZMQInteractiveShell(InteractiveShell):
         super().init_magics()
         self.register_magics(KernelMagics, CheckpointMagics, PlotMagics)
         self.magics_manager.register_alias("ed", "edit")
+
+    def start_here(self) -> None:
+        """%cd and %dhist begin with this folder; at construction it was the zygote's."""
+        with contextlib.suppress(OSError):
+            self.starting_dir = os.getcwd()
+            self.history_manager.dir_hist[:] = [Path(self.starting_dir)]
 
     # -- running cells --------------------------------------------------------
 

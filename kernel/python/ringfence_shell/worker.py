@@ -157,6 +157,7 @@ class Worker:
         if shell is not self.shell:
             self.shell = shell
             self._info = kernel_info(banner(shell, self._notes))
+        shell.start_here()
         if session := os.environ.get("JPY_SESSION_NAME"):
             shell.user_ns["__session__"] = session
         startup.run(shell)
