@@ -8,6 +8,7 @@ the machine's).
 from __future__ import annotations
 
 import os
+import pwd
 import site
 import sys
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,16 @@ def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
             else:
                 os.environ.pop(name, None)
+
+
+def name_user() -> None:
+    """getpass.getuser() has an answer: the user that root's kernels run as is in no list,
+    and where no variable names one either, this one says what root's login would."""
+    if not any(map(os.environ.get, ("LOGNAME", "USER", "LNAME", "USERNAME"))):
+        try:
+            pwd.getpwuid(os.getuid())
+        except KeyError:
+            os.environ["USER"] = "root"
 
 
 def use_layer() -> None:

@@ -275,6 +275,7 @@ class ZMQInteractiveShell(InteractiveShell):
         _exit_code in the namespace is the exit status, or minus the signal.
         KeyboardInterrupt ends the command and then the cell.
         """
+        __tracebackhide__ = True
         if cmd.rstrip().endswith("&"):
             raise OSError("Background processes not supported.")
         cmd = self.var_expand(cmd, depth=1)
@@ -312,6 +313,7 @@ def text_of(value: object) -> str:
 
 def _run(cmd: str) -> int:
     """Exit status of `cmd`; minus the signal that ended it or its last process."""
+    __tracebackhide__ = True
     executable = os.environ.get("SHELL") or "/bin/sh"
     if not os.access(executable, os.X_OK):
         executable = "/bin/sh"

@@ -144,6 +144,7 @@ class Worker:
         sys.argv = [""]
         wire.hold()
         _ringfence.confine()
+        environment.name_user()
         environment.use_layer()
         self._configure(config.Startup(spawned["argv"]))
         self._hello(spawned["generation"])
