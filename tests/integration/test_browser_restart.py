@@ -21,7 +21,6 @@ CELLS = [(code, None) for code in (
     "if os.path.exists('hang'):\n    print('hangs', flush=True)\n    while True: pass",
     "print('all', 'ran')")]
 
-
 NAMES = ("ringfence", "ringfence-sweep", "ringfence-keepr", "ringfence-worke", "ringfence-ckpt",
          "slirp4netns", "sleep")
 
@@ -82,17 +81,24 @@ def of_the_kernel():
             if each.name in NAMES or "ipykernel_launcher" in each.command}
 
 
-@pytest.mark.parametrize("application", [RestartedLab, RestartedNotebook],
-                         ids=["jupyterlab", "notebook6"])
-def test_restart_from_the_menu(browser, request, kernel_name, application):  # noqa: F811
+def test_restart_from_the_menu_of_jupyterlab(browser, request, kernel_name):  # noqa: F811
+    check(browser, request, kernel_name, RestartedLab())
+
+
+@pytest.mark.ringfence_only("Notebook 6 runs python3 with another, older ipykernel")
+def test_restart_from_the_menu_of_notebook(browser, request, kernel_name):  # noqa: F811
+    check(browser, request, kernel_name, RestartedNotebook())
+
+
+def check(browser, request, kernel_name, application):  # noqa: F811
     """While a cell runs, and with "run all": a new kernel begins at 1, the old one is gone."""
     pytest.importorskip("ipywidgets", reason="absent layer: ipywidgets is not installed")
     if kernel_name == helpers.OTHER:
         helpers.install_other()
-    server = Server(application(), kernel_name, CELLS)
+    server = Server(application, kernel_name, CELLS)
     hang = os.path.join(server.folder, "hang")
     open(hang, "w").close()
-    name = f"restart-{application.__name__}-{kernel_name}".lower()
+    name = f"restart-{type(application).__name__}-{kernel_name}".lower()
 
     def script(text):
         return browser.execute_script(text)
@@ -108,7 +114,7 @@ def test_restart_from_the_menu(browser, request, kernel_name, application):  # n
 
     try:
         server.wait()
-        browser.get(server.address(application().page("one.ipynb")))
+        browser.get(server.address(application.page("one.ipynb")))
         wait_until(lambda: script(application.ready), 90, 0.2)
         script(application.run_all)
         wait_until(lambda: "hangs" in script(application.outputs)[3], 60, 0.2)
