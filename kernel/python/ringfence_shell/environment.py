@@ -8,7 +8,6 @@ the machine's).
 from __future__ import annotations
 
 import os
-import pwd
 import site
 import sys
 from collections.abc import Iterator, Mapping
@@ -43,14 +42,15 @@ def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
 
 
+_ZYGOTE_UID = os.getuid()
+
+
 def name_user() -> None:
-    """getpass.getuser() has an answer: the user that root's kernels run as is in no list,
+    """getpass.getuser() has an answer: the user that root's kernels run as may be in no list,
     and where no variable names one either, this one says what root's login would."""
-    if not any(map(os.environ.get, ("LOGNAME", "USER", "LNAME", "USERNAME"))):
-        try:
-            pwd.getpwuid(os.getuid())
-        except KeyError:
-            os.environ["USER"] = "root"
+    names = ("LOGNAME", "USER", "LNAME", "USERNAME")
+    if os.getuid() != _ZYGOTE_UID and not any(map(os.environ.get, names)):
+        os.environ["USER"] = "root"
 
 
 def use_layer() -> None:
