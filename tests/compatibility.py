@@ -10,7 +10,7 @@ import re
 import sys
 
 FILES = ("test_compatibility_messages.py", "test_compatibility_libraries.py",
-         "test_browser_widgets.py")
+         "test_browser_widgets.py", "test_browser_restart.py")
 
 
 def tests_in(path):

@@ -69,8 +69,9 @@ DETECTION = [
     Row("the cell's loop runs", "import asyncio; asyncio.get_event_loop().is_running()", result="True"),
     Row("environment for colours", "import os; os.environ['TERM'], os.environ['PAGER'], os.environ['CLICOLOR']",
         result=r"\('xterm-color', 'cat', '1'\)"),
-    Row("standard streams", "import sys; sys.stdout.isatty(), sys.stdout.encoding, sys.stdout.write('')",
-        result=r"\(False, 'UTF-8', 0\)"),
+    Row("standard streams", "import sys; sys.stdout.isatty(), sys.stdout.encoding, sys.stdout.name, "
+        "sys.stdout.write('')", result=r"\(False, 'UTF-8', 'stdout', 0\)"),
+    Row("the user has a name", "import getpass; bool(getpass.getuser())", result="True"),
     Row("hooks of the streams", "seen = []\ndef hook(m): seen.append(m['content']['text'])\n"
         "sys.stdout.register_hook(hook); print('kept'); sys.stdout.flush()\n"
         "import time; time.sleep(.1); sys.stdout.unregister_hook(hook), ''.join(seen)",
@@ -163,8 +164,8 @@ MAGICS = [
     Row("%%sh that fails", "%%sh\nexit 4", error="CalledProcessError"),
     Row("%%script python", "%%script python3\nprint(6 * 7)", out="42"),
     Row("%sx", "%sx echo s", result=r"\['s'\]"),
-    Row("%cd, %pwd", "import os; os.makedirs('sub', exist_ok=True)\n%cd -q sub\np = %pwd\n%cd -q ..\n"
-        "p.endswith('sub')", result="True"),
+    Row("%cd, %pwd", "import os; os.makedirs('sub', exist_ok=True)\n%cd -q sub\np = %pwd\n%cd -q -\n"
+        "p.endswith('sub') and os.path.exists('sub')", result="True"),
     Row("%pushd, %popd, %dirs, %dhist", "%pushd sub\n%popd\n%dirs\n%dhist", out="Directory history"),
     Row("%bookmark", "%bookmark here\n%bookmark -l", out="here"),
     Row("%env", "%env ROW=7\nimport os; os.environ['ROW']", out="env: ROW=7", result="'7'"),
@@ -249,6 +250,9 @@ ASYNC = [
     Row("create_task", "await asyncio.create_task(asyncio.sleep(0, 'done'))", result="'done'"),
     Row("to_thread", "await asyncio.to_thread(lambda: 4)", result="4"),
     Row("an exception in an await", "await asyncio.wait_for(asyncio.sleep(9), .01)", error="TimeoutError"),
+    Row("the traceback of a timeout", "import traceback\ntry:\n    async with asyncio.timeout(.01): await "
+        "asyncio.sleep(9)\nexcept TimeoutError: traceback.print_exc(file=sys.stdout)", setup="import sys",
+        out=r"(?s)^(?!.*(ringfence_shell|ipykernel/)).*CancelledError.*TimeoutError"),
     Row("subprocess of asyncio", "p = await asyncio.create_subprocess_shell('echo sub', stdout=-1)\n"
         "(await p.communicate())[0]", result=r"b'sub\\n'"),
     Row("%%time with await", "%%time\nawait asyncio.sleep(0)", error="SyntaxError"),
@@ -345,6 +349,8 @@ LIBRARIES = [
     Row("matplotlib agg", "%matplotlib agg\n_ = plt.plot([1])"),
     Row("matplotlib widget (ipympl)", "plt.close('all')\n%matplotlib widget\nf, x = plt.subplots(); _ = x.plot([1]); "
         "plt.show()", mimes=(WIDGET,), shows=("comm_open",)),
+    Row("matplotlib notebook", "plt.close('all')\n%matplotlib notebook\n_ = plt.plot([1])",
+        mimes=("application/javascript", "text/html"), shows=("comm_open", "comm_msg")),
     Row("matplotlib inline again", "plt.close('all')\n%matplotlib inline\n_ = plt.plot([1])", mimes=("image/png",)),
     Row("%pylab", "%pylab inline --no-import-all", out="(?i)matplotlib|pylab"),
     Row("seaborn", "import seaborn\n_ = seaborn.lineplot(x=[1, 2], y=[1, 2])", mimes=("image/png",)),

@@ -35,6 +35,10 @@ def test_asynchronous_client(kernel_name):
         outputs = []
         reply = await kc.execute_interactive("print('async'); 6*7", timeout=30,
                                              output_hook=outputs.append)
+        await km.restart_kernel()
+        await kc.wait_for_ready(timeout=30)
+        again = await kc.execute_interactive("6*7", timeout=30, output_hook=outputs.append)
+        assert again["content"]["execution_count"] == 1
         assert await km.is_alive()
         kc.stop_channels()
         await km.shutdown_kernel()

@@ -511,7 +511,11 @@ def test_a_thousand_cells_at_once(kernel):
 # Restart
 
 def test_restart(fresh):
+    """While a cell runs; a second client stays connected, too."""
+    other = fresh.new_client()
     fresh.run("gone = 1")
+    fresh.execute("print('on', flush=True)\nwhile True: pass").wait_for(lambda cell: cell.stdout)
     fresh.restart()
-    cell = fresh.run("gone")
-    assert cell.content["ename"] == "NameError" and cell.count == 1
+    for count, client in enumerate((fresh.client, other), 1):
+        cell = client.run("gone")
+        assert cell.content["ename"] == "NameError" and cell.count == count

@@ -42,6 +42,17 @@ def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
 
 
+_ZYGOTE_UID = os.getuid()
+
+
+def name_user() -> None:
+    """getpass.getuser() has an answer: the user that root's kernels run as may be in no list,
+    and where no variable names one either, this one says what root's login would."""
+    names = ("LOGNAME", "USER", "LNAME", "USERNAME")
+    if os.getuid() != _ZYGOTE_UID and not any(map(os.environ.get, names)):
+        os.environ["USER"] = "root"
+
+
 def use_layer() -> None:
     """Packages of the layer go before the interpreter's, here and in what is started
     from here, and pip installs into it.

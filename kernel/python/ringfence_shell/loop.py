@@ -57,7 +57,8 @@ class Interruptible:
                 value = yield waited
                 step = self._coroutine.send
             except BaseException as exc:
-                step, value = self._coroutine.throw, self._meaning(exc)
+                meant = self._meaning(exc).with_traceback(None)  # this frame is nobody's business
+                step, value = self._coroutine.throw, meant
 
     def _meaning(self, exc: BaseException) -> BaseException:
         if self._interrupted and isinstance(exc, asyncio.CancelledError):

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
 
@@ -45,7 +46,9 @@ ENVIRONMENT = {
 }
 
 _EACH_CELL = ("execution_count", "last_execution_result")
-_GUIS_WITHOUT_LOOP = (None, "", "inline", "asyncio")
+_GUIS_WITHOUT_LOOP = (
+    None, "", "inline", "asyncio", "nbagg", "notebook", "webagg", "ipympl", "widget"
+)
 
 
 class QuietProfileDir(ProfileDir):
@@ -157,6 +160,12 @@ class ZMQInteractiveShell(InteractiveShell):
         self.register_magics(KernelMagics, CheckpointMagics, PlotMagics)
         self.magics_manager.register_alias("ed", "edit")
 
+    def start_here(self) -> None:
+        """%cd and %dhist begin with this folder; at construction it was the zygote's."""
+        with contextlib.suppress(OSError):
+            self.starting_dir = os.getcwd()
+            self.history_manager.dir_hist[:] = [Path(self.starting_dir)]
+
     # -- running cells --------------------------------------------------------
 
     def begin_cell(self, count: int) -> None:
@@ -266,6 +275,7 @@ class ZMQInteractiveShell(InteractiveShell):
         _exit_code in the namespace is the exit status, or minus the signal.
         KeyboardInterrupt ends the command and then the cell.
         """
+        __tracebackhide__ = True
         if cmd.rstrip().endswith("&"):
             raise OSError("Background processes not supported.")
         cmd = self.var_expand(cmd, depth=1)
@@ -303,6 +313,7 @@ def text_of(value: object) -> str:
 
 def _run(cmd: str) -> int:
     """Exit status of `cmd`; minus the signal that ended it or its last process."""
+    __tracebackhide__ = True
     executable = os.environ.get("SHELL") or "/bin/sh"
     if not os.access(executable, os.X_OK):
         executable = "/bin/sh"

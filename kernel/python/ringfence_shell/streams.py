@@ -26,7 +26,7 @@ class OutStream(io.TextIOBase):
     def __init__(self, fd: int) -> None:
         """`fd`: 1 for stdout, 2 for stderr."""
         self._fd = fd
-        self.name = f"<{_NAMES[fd]}>"
+        self.name = _NAMES[fd]
         self.mode = "w"
         self._hooks = Hooks()
 

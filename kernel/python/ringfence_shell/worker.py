@@ -144,6 +144,7 @@ class Worker:
         sys.argv = [""]
         wire.hold()
         _ringfence.confine()
+        environment.name_user()
         environment.use_layer()
         self._configure(config.Startup(spawned["argv"]))
         self._hello(spawned["generation"])
@@ -157,6 +158,7 @@ class Worker:
         if shell is not self.shell:
             self.shell = shell
             self._info = kernel_info(banner(shell, self._notes))
+        shell.start_here()
         if session := os.environ.get("JPY_SESSION_NAME"):
             shell.user_ns["__session__"] = session
         startup.run(shell)
