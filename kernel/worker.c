@@ -19,6 +19,7 @@
 #include "kernel/snapshot.h"
 
 #define LEAVING_US 1000000 /* longest time for a checkpoint to leave the worker's session */
+#define LEAVING_NICE 10
 #define YIELD_TURNS 33 /* that are told apart */
 #define FAULT_NS 2500 /* about what a copied page costs */
 #define FORK_TIMES 3 /* the copy's own start, and the end of the one that it replaces, beside ours */
@@ -331,6 +332,13 @@ static int obey(const struct rf_frame *frame)
     return rf_frame_send(RF_WORKER_SOCKET, RF_MSG_RESUMED, frame->request_id, &part, 1, NULL, 0);
 }
 
+/* Giving its memory back takes milliseconds, for which the worker's next cell must not wait. */
+static _Noreturn void leave(void)
+{
+    setpriority(PRIO_PROCESS, 0, LEAVING_NICE);
+    _exit(0);
+}
+
 /* The life of a checkpoint: it sleeps on its control socket, which stands
  * where the worker's was, and forks when told to.  Returns only in a child, with
  * the order.  It runs no Python and no exit handlers. */
@@ -355,7 +363,7 @@ static int be_checkpoint(int control, struct rf_frame *ret_order)
         if (r == -EINTR)
             continue;
         if (r != 1)
-            _exit(0);
+            leave();
         r = obey(ret_order);
         if (r == 1)
             return 1;
