@@ -26,6 +26,7 @@
 
 struct rf_policy {
     int64_t cost_us;   /* expected; 0: not known yet */
+    int64_t copied_us; /* since the last one, in the worker's stead */
     int64_t budget_us;
     int64_t refilled_us; /* when the budget was last counted up; 0: never */
     int64_t risk_us;     /* run time of the cells since the last checkpoint */
@@ -46,6 +47,12 @@ static inline bool rf_policy_wants_idle(const struct rf_policy *policy)
 }
 /* One was taken and cost so much; `idle`: nobody waited. */
 void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle);
+/* What one that may be taken now, right after a cell, may cost at most. */
+int64_t rf_policy_affords(const struct rf_policy *policy);
+/* None was taken, since it had cost so much. */
+void rf_policy_learned(struct rf_policy *policy, int64_t cost_us);
+/* The newest one copies pages of this worth in the worker's stead. */
+void rf_policy_copied(struct rf_policy *policy, int64_t cost_us);
 /* The worker was replaced: what was at risk is lost. */
 void rf_policy_reset(struct rf_policy *policy);
 
