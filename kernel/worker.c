@@ -322,13 +322,11 @@ static int yield(uint64_t turn)
 static int copy_ahead(void)
 {
     size_t bytes = turn_to_yield ? 0 : rf_ahead_look(); /* where memory is short, none is spent */
-    if (!bytes)
-        return 0;
     char text[24];
     int n = snprintf(text, sizeof(text), "%zu", bytes);
     struct rf_bytes part = {(uint8_t *)text, (size_t)n};
     int r = rf_frame_send(RF_WORKER_SOCKET, RF_MSG_COPIED, 0, &part, 1, NULL, 0);
-    if (!r)
+    if (!r && bytes)
         rf_ahead_copy(RF_WORKER_SOCKET);
     return r;
 }

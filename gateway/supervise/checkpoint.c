@@ -19,7 +19,7 @@ struct rf_checkpoint {
     uint8_t packet[RF_PACKET_MAX];
     unsigned owed; /* orders without a RESUMED yet: what comes beyond is a flood for the keeper */
     unsigned turn; /* as it was told last */
-    bool looks;    /* it was told of a cell, and has not copied anything since */
+    bool looks;    /* it was told of a cell, and has not answered */
     bool closing;
 };
 
@@ -130,7 +130,7 @@ void rf_checkpoint_yield(struct rf_checkpoint *checkpoint, unsigned turn)
 
 void rf_checkpoint_ahead(struct rf_checkpoint *checkpoint)
 {
-    checkpoint->looks |= tell(checkpoint, RF_MSG_AHEAD, 0);
+    checkpoint->looks = checkpoint->looks || tell(checkpoint, RF_MSG_AHEAD, 0);
 }
 
 uint64_t rf_checkpoint_id(const struct rf_checkpoint *checkpoint)

@@ -16,7 +16,7 @@ struct rf_checkpoint_events {
     /* The new process was forked: its generation or id, its pid in the sandbox (0: it
      * could not be made). */
     void (*on_resumed)(void *ctx, struct rf_checkpoint *checkpoint, uint64_t generation, int pid);
-    /* After rf_checkpoint_ahead(): it copies so many bytes. */
+    /* After rf_checkpoint_ahead(): it copies so many bytes, which may be none. */
     void (*on_copied)(void *ctx, struct rf_checkpoint *checkpoint, uint64_t bytes);
     /* It ended or broke the protocol; it is of no more use, close it. */
     void (*on_gone)(void *ctx, struct rf_checkpoint *checkpoint);

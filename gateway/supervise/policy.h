@@ -22,7 +22,7 @@
 #define RF_POLICY_BURST_US 40000  /* the budget's upper bound */
 #define RF_POLICY_FIRST_US 4000   /* what the first checkpoint is thought to cost */
 #define RF_POLICY_PAUSE_US 2000   /* between two cells: nobody but a program is quicker */
-#define RF_POLICY_ROW 3           /* so many cells without a pause are no loop yet */
+#define RF_POLICY_ROW 2           /* so many cells without a pause are no loop yet */
 
 struct rf_policy {
     int64_t cost_us;   /* expected; 0: not known yet */

@@ -213,6 +213,8 @@ void rf_supervisor_look_ahead(struct rf_supervisor *s)
 static void on_copied(void *ctx, struct rf_checkpoint *checkpoint, uint64_t bytes)
 {
     struct rf_supervisor *s = ctx;
+    if (bytes)
+        uv_timer_stop(&s->timers[AHEAD]); /* another order would stop it */
     uint64_t us = bytes / PAGE * AHEAD_NS / 1000;
     rf_policy_copied(&s->policy, us < COST_MAX_US ? (int64_t)us : COST_MAX_US);
 }

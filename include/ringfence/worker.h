@@ -61,7 +61,7 @@ enum rf_worker_msg {
     /* checkpoint to gateway */
     RF_MSG_RESUMED = 9, /* generation, or id of ANSWER; [pid in the sandbox of the new process
                            (decimal), "0" if none could be made] */
-    RF_MSG_COPIED = 13, /* 0; [bytes (decimal)]: after AHEAD, which is being copied */
+    RF_MSG_COPIED = 13, /* 0; [bytes (decimal)]: answers AHEAD; so many are being copied */
 
     /* worker to gateway */
     RF_MSG_HELLO = 16,   /* generation; [pid in the sandbox (decimal), info JSON object]: ready.
