@@ -21,7 +21,7 @@
 #define RF_POLICY_SHARE 33        /* one part in so many of the time that passes */
 #define RF_POLICY_BURST_US 40000  /* the budget's upper bound */
 #define RF_POLICY_FIRST_US 4000   /* what the first checkpoint is thought to cost */
-#define RF_POLICY_PAUSE_US 2000   /* between two cells: nobody but a program is quicker */
+#define RF_POLICY_PAUSE_US 10000  /* between two cells: a busy program may take so long, too */
 #define RF_POLICY_ROW 2           /* so many cells without a pause are no loop yet */
 
 struct rf_policy {
