@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,9 @@ dill.dump_session(sys.argv[1])
 print((time.perf_counter() - began) * 1e3)
 """
 REST = 0.3
+LOOPS = {"1,000 trivial cells": ("x = 1", "x += 1", 1000),
+         "100 cells that rewrite 1 GB in place":
+             ("import numpy\na = numpy.ones(1 << 27)", "a += 1", 100)}
 
 
 def order(client, operation, **more):
@@ -103,6 +107,27 @@ def measure_kernel(make_kernel, rawclient, state, rounds):
         kernel.stop()
 
 
+def lost_share(times):
+    """What a loop takes beyond its median cell, once for each cell, in percent of that."""
+    return 100 * (sum(times) / (len(times) * statistics.median(times)) - 1)
+
+
+def measure_loop(make_kernel, name):
+    """Of a fresh kernel that has rested, so that the first cell pays for a checkpoint, too."""
+    begin, cell, count = LOOPS[name]
+    kernel = make_kernel()
+    try:
+        kernel.client.ready(60)
+        reply, _ = trip(kernel.client, begin)
+        if reply["status"] != "ok":
+            print(f"note: no {name}: {reply['evalue']}", file=sys.stderr)
+            return None
+        time.sleep(1)
+        return lost_share([trip(kernel.client, cell)[1] for _ in range(count)])
+    finally:
+        kernel.stop()
+
+
 def measure_dill(state, folder):
     """Milliseconds of dill.dump_session of the same variables; None: it is missing, or takes
     minutes."""
@@ -127,4 +152,8 @@ def measure(make_kernel, rawclient, folder, rounds):
         dumped = measure_dill(state, folder)
         if dumped:
             figures[f"{state}: dill.dump_session, ms"] = [dumped]
+    for name in LOOPS:
+        shares = [measure_loop(make_kernel, name) for _ in range(min(rounds, 5))]
+        if None not in shares:
+            figures[f"{name}: lost to checkpoints, %"] = shares
     return figures

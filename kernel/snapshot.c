@@ -34,6 +34,7 @@ struct region {
 /* In static memory, as the heap is what is replaced. */
 static struct region regions[REGIONS_MAX];
 static size_t n_regions;
+static bool unmapped; /* pages of the file that nobody had asked for */
 static const uint8_t *view; /* the whole file; NULL: none was taken */
 
 /* --- arenas --- */
@@ -177,9 +178,30 @@ static bool is_copy(uint64_t entry)
     return entry >> 63 && !(entry >> 61 & 1);
 }
 
+/* Not one that is swapped out, which may be a copy. */
+static bool is_the_files(uint64_t entry)
+{
+    return entry >> 63 && entry >> 61 & 1;
+}
+
+/* Of the zygote's pages most are never looked at.  Each fork copies the table of all, so
+ * they are unmapped, once; what is needed comes again, sixteen at a time. */
+static void unmap_clean(uint8_t *start, const uint64_t *entries, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t from = i;
+        while (i < n && is_the_files(entries[i]))
+            i++;
+        if (i > from)
+            madvise(start + from * PAGE, (i - from) * PAGE, MADV_DONTNEED);
+    }
+}
+
 static size_t drop_equal(uint8_t *start, const uint8_t *was, const uint64_t *entries, size_t n)
 {
     size_t dropped = 0;
+    if (!unmapped)
+        unmap_clean(start, entries, n);
     for (size_t i = 0; i < n; i++) {
         size_t from = i;
         while (i < n && is_copy(entries[i]) && !memcmp(start + i * PAGE, was + i * PAGE, PAGE))
@@ -226,6 +248,7 @@ static size_t give_back_all(void)
         dropped += give_back_region(pagemap, &regions[i]);
         total = regions[i].at + regions[i].len;
     }
+    unmapped = true;
     madvise((void *)(uintptr_t)view, total, MADV_DONTNEED); /* its page tables only */
     sigprocmask(SIG_SETMASK, &before, NULL);
     return dropped;

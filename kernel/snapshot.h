@@ -22,7 +22,8 @@ void rf_snapshot_arena_free(void *unused, void *arena, size_t size);
 /* In the zygote, once, with one thread.  0 or -errno: nothing has changed then. */
 int rf_snapshot_take(void);
 
-/* Drops the copies that are equal to what was taken, some 4 ms, at most a 25th part of the
+/* Drops the copies that are equal to what was taken, and the first time unmaps what is no
+ * copy, as each fork would copy its page table; some 4 ms, at most a 25th part of the
  * time: sooner it does nothing.  Only while the process has one thread, as another could
  * write between the comparison and the drop.  Returns how many pages were dropped; 0 where
  * /proc cannot be read. */

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kernel/ahead.h"
 #include "kernel/fork.h"
 #include "kernel/sandbox/sandbox.h"
 #include "kernel/sever.h"
@@ -36,6 +37,7 @@ static int passed_fd = -1;
 static uint64_t newest_request;
 static int64_t replied_us; /* when the last reply was sent */
 static int64_t asked_us;   /* processor time used when a checkpoint was asked for */
+static uint64_t most_us;   /* what the pages copied before it may have cost */
 
 /* Where each descriptor of enum rf_worker_fd goes. */
 static const struct {
@@ -225,6 +227,13 @@ static void keep_one_fd(const struct rf_frame *frame)
         close(frame->fds[i]);
 }
 
+static void note_asked(const struct rf_frame *order)
+{
+    asked_us = microseconds(CLOCK_THREAD_CPUTIME_ID);
+    if (!order->n_parts || !rf_bytes_u64(order->parts[0], &most_us))
+        most_us = UINT64_MAX;
+}
+
 int rf_worker_recv(int timeout_ms, struct rf_frame *ret)
 {
     for (;;) {
@@ -234,7 +243,7 @@ int rf_worker_recv(int timeout_ms, struct rf_frame *ret)
             if (ret->type == RF_MSG_REQUEST)
                 newest_request = ret->request_id;
             if (ret->type == RF_MSG_CHECKPOINT)
-                asked_us = microseconds(CLOCK_THREAD_CPUTIME_ID);
+                note_asked(ret);
         }
         if (r != -EAGAIN)
             return r == -ECONNRESET ? 0 : r;
@@ -300,11 +309,26 @@ static bool await_own_session(pid_t child)
     return its > 0;
 }
 
+static uint64_t turn_to_yield; /* of a checkpoint; 0: it stays */
+
 static int yield(uint64_t turn)
 {
+    turn_to_yield = turn;
     int later = (int)(turn < YIELD_TURNS ? turn : YIELD_TURNS) - 1;
     rf_sandbox_oom(turn ? RF_OOM_FIRST - later * RF_OOM_TURN : RF_OOM_CHECKPOINT);
     return 0;
+}
+
+static int copy_ahead(void)
+{
+    size_t bytes = turn_to_yield ? 0 : rf_ahead_look(); /* where memory is short, none is spent */
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%zu", bytes);
+    struct rf_bytes part = {(uint8_t *)text, (size_t)n};
+    int r = rf_frame_send(RF_WORKER_SOCKET, RF_MSG_COPIED, 0, &part, 1, NULL, 0);
+    if (!r && bytes)
+        rf_ahead_copy(RF_WORKER_SOCKET);
+    return r;
 }
 
 /* 1 in the child, 0 in the checkpoint, or -errno. */
@@ -312,6 +336,8 @@ static int obey(const struct rf_frame *frame)
 {
     if (frame->type == RF_MSG_YIELD && !frame->n_fds)
         return yield(frame->request_id);
+    if (frame->type == RF_MSG_AHEAD && !frame->n_fds)
+        return copy_ahead();
     const struct order *order = find_order(frame);
     pid_t child = order ? rf_fork_sibling() : 0;
     if (order && !child) {
@@ -349,6 +375,8 @@ static int be_checkpoint(int control, struct rf_frame *ret_order)
     rf_sever_descriptors(FIRST_FREE_FD);
     prctl(PR_SET_NAME, "ringfence-ckpt");
     rf_sandbox_oom(RF_OOM_CHECKPOINT);
+    rf_ahead_forget();
+    turn_to_yield = 0;
     rf_frame_reader_deinit(&reader); /* of the worker's messages; from here on of orders */
     for (;;) {
         int r = rf_frame_recv(RF_WORKER_SOCKET, 0, &reader, packet, ret_order);
@@ -364,15 +392,15 @@ static int be_checkpoint(int control, struct rf_frame *ret_order)
     }
 }
 
-static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, const char *reason)
+static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, const char *class,
+                            const char *reason)
 {
     char pid_text[16], cost_text[24];
     int pid_len = snprintf(pid_text, sizeof(pid_text), "%d", pid > 0 ? pid : 0);
     int cost_len = snprintf(cost_text, sizeof(cost_text), "%lld", (long long)cost_us);
     struct rf_bytes parts[4] = {{(uint8_t *)pid_text, (size_t)pid_len},
                                 {(uint8_t *)cost_text, (size_t)cost_len},
-                                rf_bytes_str(pid <= 0 ? "none" : *reason ? "crash-only" : "full"),
-                                rf_bytes_str(pid <= 0 ? strerror(-pid) : reason)};
+                                rf_bytes_str(class), rf_bytes_str(reason)};
     rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
 }
 
@@ -388,18 +416,23 @@ static long resident_pages(void)
     return sscanf(text, "%ld %ld", &total, &resident) == 2 ? resident : 0;
 }
 
-/* What the last checkpoint cost after its fork: the pages that were copied
- * since.  Faults by which the process grew are no copies. */
-static int64_t copying_since_last(void)
+struct counts {
+    long faults, pages;
+};
+
+static struct counts count_memory(void)
 {
-    static long faults_then, pages_then;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    long pages = resident_pages();
-    long grown = pages > pages_then ? pages - pages_then : 0;
-    long copied = faults_then ? usage.ru_minflt - faults_then - grown : 0;
-    faults_then = usage.ru_minflt;
-    pages_then = pages;
+    return (struct counts){usage.ru_minflt, resident_pages()};
+}
+
+/* What the last checkpoint cost after its fork: the pages that were copied
+ * since.  Faults by which the process grew are no copies. */
+static int64_t copying_between(struct counts then, struct counts now)
+{
+    long grown = now.pages > then.pages ? now.pages - then.pages : 0;
+    long copied = then.faults ? now.faults - then.faults - grown : 0;
     return copied > 0 ? copied * FAULT_NS / 1000 : 0;
 }
 
@@ -424,8 +457,16 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
 {
     if (!rf_generation())
         return -ECHILD;
+    static struct counts then;
+    struct counts now = count_memory();
+    int64_t copying = copying_between(then, now);
+    if (control >= 0 && (uint64_t)copying > most_us) {
+        close(control);
+        tell_checkpoint(id, 0, copying, "dear", "");
+        return 0;
+    }
+    then = now;
     fflush(NULL);
-    int64_t copying = copying_since_last();
     if (is_idle() && rf_count_tasks() == 1) /* what is left is copied again after the fork anyway */
         rf_snapshot_give_back();
     pid_t pid = control < 0 ? -EMFILE : rf_fork_sibling();
@@ -437,7 +478,8 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
         pid = -ETIMEDOUT;
     /* What others run meanwhile is no cost; what the shell looked at before is one. */
     int64_t cost_us = (microseconds(CLOCK_THREAD_CPUTIME_ID) - asked_us) * FORK_TIMES + copying;
-    tell_checkpoint(id, pid, cost_us, check_threads(reason, spared));
+    reason = pid > 0 ? check_threads(reason, spared) : strerror(-pid);
+    tell_checkpoint(id, pid, cost_us, pid <= 0 ? "none" : *reason ? "crash-only" : "full", reason);
     return pid < 0 ? pid : 0;
 }
 

@@ -19,6 +19,7 @@ struct rf_checkpoint {
     uint8_t packet[RF_PACKET_MAX];
     unsigned owed; /* orders without a RESUMED yet: what comes beyond is a flood for the keeper */
     unsigned turn; /* as it was told last */
+    bool looks;    /* it was told of a cell, and has not answered */
     bool closing;
 };
 
@@ -38,13 +39,19 @@ static void on_ready(uv_poll_t *poll, int status, int events)
                           &frame);
     if (r == -EAGAIN || r == -EINTR)
         return;
-    uint64_t pid = 0;
+    uint64_t pid = 0, bytes = 0;
     for (size_t i = 0; r == 1 && i < frame.n_fds; i++)
         close(frame.fds[i]);
     if (r == 1 && frame.type == RF_MSG_RESUMED && frame.n_parts == 1 && checkpoint->owed &&
         rf_bytes_u64(frame.parts[0], &pid) && pid <= INT_MAX) {
         checkpoint->owed--;
         checkpoint->events->on_resumed(checkpoint->ctx, checkpoint, frame.request_id, (int)pid);
+        return;
+    }
+    if (r == 1 && frame.type == RF_MSG_COPIED && frame.n_parts == 1 && checkpoint->looks &&
+        rf_bytes_u64(frame.parts[0], &bytes)) {
+        checkpoint->looks = false;
+        checkpoint->events->on_copied(checkpoint->ctx, checkpoint, bytes);
         return;
     }
     uv_poll_stop(poll);
@@ -107,12 +114,23 @@ int rf_checkpoint_ask(struct rf_checkpoint *checkpoint, uint64_t id, const struc
     return r;
 }
 
-void rf_checkpoint_yield(struct rf_checkpoint *checkpoint, unsigned turn)
+/* It may be a peer that never reads. */
+static bool tell(struct rf_checkpoint *checkpoint, uint8_t type, uint64_t about)
 {
     RF_AUTO(rf_frame_writer_deinit) struct rf_frame_writer writer = {0};
-    if (turn != checkpoint->turn && !rf_frame_writer_init(&writer, RF_MSG_YIELD, turn, NULL, 0) &&
-        !rf_frame_writer_send(&writer, checkpoint->fd, MSG_DONTWAIT))
+    return !rf_frame_writer_init(&writer, type, about, NULL, 0) &&
+           !rf_frame_writer_send(&writer, checkpoint->fd, MSG_DONTWAIT);
+}
+
+void rf_checkpoint_yield(struct rf_checkpoint *checkpoint, unsigned turn)
+{
+    if (turn != checkpoint->turn && tell(checkpoint, RF_MSG_YIELD, turn))
         checkpoint->turn = turn;
+}
+
+void rf_checkpoint_ahead(struct rf_checkpoint *checkpoint)
+{
+    checkpoint->looks = checkpoint->looks || tell(checkpoint, RF_MSG_AHEAD, 0);
 }
 
 uint64_t rf_checkpoint_id(const struct rf_checkpoint *checkpoint)

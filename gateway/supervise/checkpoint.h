@@ -16,6 +16,8 @@ struct rf_checkpoint_events {
     /* The new process was forked: its generation or id, its pid in the sandbox (0: it
      * could not be made). */
     void (*on_resumed)(void *ctx, struct rf_checkpoint *checkpoint, uint64_t generation, int pid);
+    /* After rf_checkpoint_ahead(): it copies so many bytes, which may be none. */
+    void (*on_copied)(void *ctx, struct rf_checkpoint *checkpoint, uint64_t bytes);
     /* It ended or broke the protocol; it is of no more use, close it. */
     void (*on_gone)(void *ctx, struct rf_checkpoint *checkpoint);
 };
@@ -32,6 +34,8 @@ int rf_checkpoint_ask(struct rf_checkpoint *checkpoint, uint64_t id, const struc
                       size_t n_parts, int fd);
 /* Its turn to go where memory is short; 0: not before the worker.  (RF_MSG_YIELD) */
 void rf_checkpoint_yield(struct rf_checkpoint *checkpoint, unsigned turn);
+/* A cell runs: has it copy ahead what that has begun to rewrite.  (RF_MSG_AHEAD) */
+void rf_checkpoint_ahead(struct rf_checkpoint *checkpoint);
 uint64_t rf_checkpoint_id(const struct rf_checkpoint *checkpoint);
 /* The checkpoint process ends; no event follows; the memory goes later. */
 void rf_checkpoint_close(struct rf_checkpoint *checkpoint);

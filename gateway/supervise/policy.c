@@ -3,7 +3,8 @@
 
 static int64_t expected(const struct rf_policy *policy)
 {
-    return policy->cost_us ? policy->cost_us : RF_POLICY_FIRST_US;
+    int64_t known = policy->cost_us ? policy->cost_us : RF_POLICY_FIRST_US;
+    return known > policy->copied_us ? known : policy->copied_us;
 }
 
 static void refill(struct rf_policy *policy, int64_t now_us)
@@ -31,12 +32,30 @@ bool rf_policy_due(struct rf_policy *policy, int64_t now_us)
     if (!policy->dirty)
         return false;
     refill(policy, now_us);
-    return (policy->row < RF_POLICY_ROW && policy->budget_us >= expected(policy)) ||
-           policy->risk_us >= RF_POLICY_RISK * expected(policy);
+    return rf_policy_affords(policy) >= expected(policy);
+}
+
+int64_t rf_policy_affords(const struct rf_policy *policy)
+{
+    int64_t at_risk = policy->risk_us / RF_POLICY_RISK;
+    return policy->row < RF_POLICY_ROW && policy->budget_us > at_risk ? policy->budget_us : at_risk;
+}
+
+void rf_policy_learned(struct rf_policy *policy, int64_t cost_us)
+{
+    if (policy->cost_us < cost_us)
+        policy->cost_us = cost_us;
+}
+
+void rf_policy_copied(struct rf_policy *policy, int64_t cost_us)
+{
+    policy->copied_us += cost_us;
 }
 
 void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle)
 {
+    cost_us += policy->copied_us;
+    policy->copied_us = 0;
     /* Up at once, since a cell that rewrites all memory may come again and again; down slowly. */
     policy->cost_us = cost_us < policy->cost_us ? (3 * policy->cost_us + cost_us) / 4 : cost_us;
     if (policy->cost_us < 1)
@@ -50,6 +69,6 @@ void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle)
 
 void rf_policy_reset(struct rf_policy *policy)
 {
-    policy->risk_us = 0;
+    policy->risk_us = policy->copied_us = 0;
     policy->dirty = policy->unsettled = false;
 }

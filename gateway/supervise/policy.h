@@ -21,11 +21,12 @@
 #define RF_POLICY_SHARE 33        /* one part in so many of the time that passes */
 #define RF_POLICY_BURST_US 40000  /* the budget's upper bound */
 #define RF_POLICY_FIRST_US 4000   /* what the first checkpoint is thought to cost */
-#define RF_POLICY_PAUSE_US 2000   /* between two cells: nobody but a program is quicker */
-#define RF_POLICY_ROW 3           /* so many cells without a pause are no loop yet */
+#define RF_POLICY_PAUSE_US 10000  /* between two cells: a busy program may take so long, too */
+#define RF_POLICY_ROW 2           /* so many cells without a pause are no loop yet */
 
 struct rf_policy {
     int64_t cost_us;   /* expected; 0: not known yet */
+    int64_t copied_us; /* since the last one, in the worker's stead */
     int64_t budget_us;
     int64_t refilled_us; /* when the budget was last counted up; 0: never */
     int64_t risk_us;     /* run time of the cells since the last checkpoint */
@@ -46,6 +47,12 @@ static inline bool rf_policy_wants_idle(const struct rf_policy *policy)
 }
 /* One was taken and cost so much; `idle`: nobody waited. */
 void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle);
+/* What one that may be taken now, right after a cell, may cost at most. */
+int64_t rf_policy_affords(const struct rf_policy *policy);
+/* None was taken, since it had cost so much. */
+void rf_policy_learned(struct rf_policy *policy, int64_t cost_us);
+/* The newest one copies pages of this worth in the worker's stead. */
+void rf_policy_copied(struct rf_policy *policy, int64_t cost_us);
 /* The worker was replaced: what was at risk is lost. */
 void rf_policy_reset(struct rf_policy *policy);
 

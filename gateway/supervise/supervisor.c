@@ -551,6 +551,8 @@ void rf_supervisor_worker(struct rf_supervisor *s, uint8_t type, uint64_t reques
 {
     stop_timer(s, IDLE);
     rf_enclosure_watch(s->enclosure, false);
+    if (type == RF_MSG_REQUEST)
+        rf_supervisor_look_ahead(s);
     if (!s->link || rf_link_send(s->link, type, request_id, parts, n_parts, -1))
         rf_log(RF_LOG_ERROR, "supervisor", "a message of type %u could not be sent", type);
 }
@@ -564,6 +566,7 @@ void rf_supervisor_interrupt(struct rf_supervisor *s)
 void rf_supervisor_rested(struct rf_supervisor *s, int64_t run_us, size_t waiting)
 {
     s->starts = 0;
+    stop_timer(s, AHEAD);
     if (s->making.process && s->making.in_cell) { /* its answer would be taken for another cell's */
         kill_worker(s, "it broke the worker protocol (a reply before the checkpoint)");
         return;

@@ -16,6 +16,10 @@
 
 #define COST_MAX_US 10000000   /* a hostile worker may claim any cost */
 #define ORDER_TIMEOUT_MS 10000 /* for a worker that rests to make a checkpoint */
+#define AHEAD_MS 10            /* a cell that takes less is not worth a look */
+#define AHEAD_NS 1000          /* for each page, of the checkpoint's time and the worker's */
+#define PAGE 4096
+#define KEPT_TIMES 2 /* a page that was copied ahead takes less time than others */
 #define KEPT_COST_MAX_US 60000 /* of about 100 MB of copied pages: more is not kept for %undo */
 
 static int64_t epoch_us(void)
@@ -125,6 +129,30 @@ static void finish_automatic(struct rf_supervisor *s, const struct rf_checkpoint
     drop_automatic(s, cost_us);
 }
 
+static const struct rf_checkpoint_events checkpoint_events;
+
+/* `most_us`: what the copies since the last one may have cost, else none is made. */
+static void order_checkpoint(struct rf_supervisor *s, int64_t most_us)
+{
+    int far = -1;
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%" PRId64, most_us);
+    struct rf_bytes part = {(uint8_t *)text, (size_t)n};
+    s->making.gone = false;
+    s->making.process = rf_checkpoint_new(s->loop, s->next_id++, &far, &checkpoint_events, s);
+    if (s->making.process)
+        rf_link_send(s->link, RF_MSG_CHECKPOINT, rf_checkpoint_id(s->making.process), &part, 1, far);
+}
+
+/* None was made, since the cells that it would follow rewrite much memory.  If a user came in
+ * between with an order, one is made for that. */
+static void on_too_dear(struct rf_supervisor *s, int64_t cost_us)
+{
+    rf_policy_learned(&s->policy, cost_us);
+    if (s->making.ordered)
+        order_checkpoint(s, INT64_MAX);
+}
+
 int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame)
 {
     uint64_t pid, cost;
@@ -137,6 +165,12 @@ int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame
     struct rf_checkpoint *made = rf_steal(&making->process);
     int64_t cost_us = cost < COST_MAX_US ? (int64_t)cost : COST_MAX_US;
     const struct rf_checkpoint_entry *entry = NULL;
+    if (!pid && rf_bytes_is(frame->parts[2], "dear")) {
+        rf_checkpoint_close(made);
+        on_too_dear(s, cost_us);
+        return 0;
+    }
+    int64_t kept_us = cost_us + KEPT_TIMES * s->policy.copied_us;
     rf_policy_taken(&s->policy, cost_us, making->was_idle);
     if (!pid || making->gone) { /* those that there are, are better than none */
         rf_checkpoint_close(made);
@@ -150,19 +184,8 @@ int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame
     else if (making->ordered && !making->branch)
         rf_supervisor_confirm(s, entry, (struct rf_bytes){0});
     else
-        finish_automatic(s, entry, cost_us);
+        finish_automatic(s, entry, kept_us);
     return 0;
-}
-
-static const struct rf_checkpoint_events checkpoint_events;
-
-static void order_checkpoint(struct rf_supervisor *s)
-{
-    int far = -1;
-    s->making.gone = false;
-    s->making.process = rf_checkpoint_new(s->loop, s->next_id++, &far, &checkpoint_events, s);
-    if (s->making.process)
-        rf_link_send(s->link, RF_MSG_CHECKPOINT, rf_checkpoint_id(s->making.process), NULL, 0, far);
 }
 
 void rf_supervisor_take_checkpoint(struct rf_supervisor *s, bool idle)
@@ -170,7 +193,30 @@ void rf_supervisor_take_checkpoint(struct rf_supervisor *s, bool idle)
     if (s->making.process || s->state != RUNNING || rf_kernel_is_busy(s->kernel))
         return;
     s->making = (struct rf_supervisor_making){.was_idle = idle};
-    order_checkpoint(s);
+    order_checkpoint(s, idle ? INT64_MAX : rf_policy_affords(&s->policy));
+}
+
+static void on_ahead(uv_timer_t *timer)
+{
+    struct rf_supervisor *s = timer->data;
+    const struct rf_checkpoint_entry *newest = rf_checkpoints_newest(&s->checkpoints);
+    if (newest)
+        rf_checkpoint_ahead(newest->process);
+    uv_timer_start(timer, on_ahead, 2 * uv_timer_get_repeat(timer), 2 * uv_timer_get_repeat(timer));
+}
+
+void rf_supervisor_look_ahead(struct rf_supervisor *s)
+{
+    uv_timer_start(&s->timers[AHEAD], on_ahead, AHEAD_MS, AHEAD_MS);
+}
+
+static void on_copied(void *ctx, struct rf_checkpoint *checkpoint, uint64_t bytes)
+{
+    struct rf_supervisor *s = ctx;
+    if (bytes)
+        uv_timer_stop(&s->timers[AHEAD]); /* another order would stop it */
+    uint64_t us = bytes / PAGE * AHEAD_NS / 1000;
+    rf_policy_copied(&s->policy, us < COST_MAX_US ? (int64_t)us : COST_MAX_US);
 }
 
 void rf_supervisor_drop_making(struct rf_supervisor *s)
@@ -305,7 +351,7 @@ static void order_making(struct rf_supervisor *s, struct rf_bytes name, bool in_
 {
     if (!s->making.process) { /* else the automatic one that is being made is of this very state */
         s->making = (struct rf_supervisor_making){.was_idle = true}; /* the user's, not the policy's */
-        order_checkpoint(s);
+        order_checkpoint(s, INT64_MAX);
     }
     s->making.ordered = true;
     s->making.branch = branch;
@@ -569,7 +615,8 @@ static void on_checkpoint_gone(void *ctx, struct rf_checkpoint *checkpoint)
         s->making.gone = true;
 }
 
-static const struct rf_checkpoint_events checkpoint_events = {on_resumed, on_checkpoint_gone};
+static const struct rf_checkpoint_events checkpoint_events = {on_resumed, on_copied,
+                                                              on_checkpoint_gone};
 
 void rf_supervisor_other_died(struct rf_supervisor *s, uint64_t id)
 {

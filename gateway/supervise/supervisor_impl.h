@@ -24,7 +24,7 @@ enum rf_supervisor_state {
     STOPPED,
 };
 
-enum { IDLE, WATCHDOG, CLOSED, ORDER, TIMERS };
+enum { IDLE, WATCHDOG, CLOSED, ORDER, AHEAD, TIMERS };
 
 /* A death between its notice and its report, which says what became of it. */
 struct rf_supervisor_death {
@@ -157,6 +157,9 @@ void rf_supervisor_confirm(struct rf_supervisor *s, const struct rf_checkpoint_e
 /* The automatic one.  The order needs no pause: the worker takes it before any later
  * request. */
 void rf_supervisor_take_checkpoint(struct rf_supervisor *s, bool idle);
+/* A request was given to the worker: the newest checkpoint looks now and then, until it is
+ * done, what there is to be copied ahead. */
+void rf_supervisor_look_ahead(struct rf_supervisor *s);
 /* RF_MSG_CHECKPOINTED; -EPROTO when it breaks the protocol. */
 int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame);
 /* Has the newest checkpoint that can go on make the next worker; false: there is none. */

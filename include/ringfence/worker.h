@@ -42,8 +42,10 @@ enum rf_worker_msg {
     RF_MSG_REQUEST = 1,     /* request; [msg_type, execution_count (decimal), header, metadata,
                                content, buffers...]: a client's request, its JSON as it came */
     RF_MSG_INPUT_REPLY = 2, /* request; [content of the input_reply] */
-    RF_MSG_CHECKPOINT = 3,  /* checkpoint id; []; 1 descriptor: the checkpoint's control socket.
-                               While a cell runs: to be made at its end, before its reply */
+    RF_MSG_CHECKPOINT = 3,  /* checkpoint id; [] or [microseconds (decimal): make none if pages
+                               worth more were copied since the last one]; 1 descriptor: the
+                               checkpoint's control socket.  While a cell runs: to be made at its
+                               end, before its reply */
     RF_MSG_EXIT = 4,        /* 0; []: run exit handlers and end */
     RF_MSG_ORDERED = 5,      /* request; [JSON object with "status"]: what became of an RF_MSG_ORDER */
 
@@ -54,10 +56,12 @@ enum rf_worker_msg {
                            alone says REPLY, with that id */
     RF_MSG_YIELD = 11, /* turn; []: where memory is short, go before the worker does, those with
                           a lower turn first; 0: not before it */
+    RF_MSG_AHEAD = 12, /* 0; []: a cell runs; copy ahead of it what it has begun to rewrite */
 
     /* checkpoint to gateway */
     RF_MSG_RESUMED = 9, /* generation, or id of ANSWER; [pid in the sandbox of the new process
                            (decimal), "0" if none could be made] */
+    RF_MSG_COPIED = 13, /* 0; [bytes (decimal)]: answers AHEAD; so many are being copied */
 
     /* worker to gateway */
     RF_MSG_HELLO = 16,   /* generation; [pid in the sandbox (decimal), info JSON object]: ready.
@@ -74,7 +78,7 @@ enum rf_worker_msg {
     RF_MSG_CHECKPOINTED = 22,  /* checkpoint id; [pid in the sandbox (decimal), "0" if none was
                                   made; cost in microseconds (decimal): the fork, and the
                                   pages copied since the last one; class: "full",
-                                  "crash-only" or "none"; reason (UTF-8, may be empty)] */
+                                  "crash-only", "none" or "dear"; reason (UTF-8, may be empty)] */
     RF_MSG_ORDER = 23, /* request (a cell that runs); [operation, argument, "1" if the cell is
                           nothing but this order, else ""]: of the user, about checkpoints;
                           answered by RF_MSG_ORDERED, or by the end of this worker */

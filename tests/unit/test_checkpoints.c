@@ -9,11 +9,15 @@ static void on_resumed(void *ctx, struct rf_checkpoint *checkpoint, uint64_t gen
 {
 }
 
+static void on_copied(void *ctx, struct rf_checkpoint *checkpoint, uint64_t bytes)
+{
+}
+
 static void on_gone(void *ctx, struct rf_checkpoint *checkpoint)
 {
 }
 
-static const struct rf_checkpoint_events events = {on_resumed, on_gone};
+static const struct rf_checkpoint_events events = {on_resumed, on_copied, on_gone};
 
 static uv_loop_t loop;
 static struct rf_checkpoints list;

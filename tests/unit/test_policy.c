@@ -136,6 +136,44 @@ static void test_cost_is_learned(void **state)
     assert_int_equal(policy.cost_us, 1); /* known, and never zero */
 }
 
+/* Pages that were copied since the last one are a cost, before the next is taken. */
+static void test_a_cell_that_rewrites_much(void **state)
+{
+    struct rf_policy policy = {0};
+    rf_policy_ran(&policy, 1000, SECOND);
+    rf_policy_taken(&policy, 3000, true);
+    rf_policy_copied(&policy, SECOND / 4);
+    int64_t now = 2 * SECOND, cells = 0;
+    for (; cells < 1000; cells++, now += 50000) {
+        rf_policy_ran(&policy, 50000, now);
+        if (rf_policy_due(&policy, now))
+            break;
+    }
+    assert_int_equal(cells + 1, RF_POLICY_RISK * (SECOND / 4) / 50000);
+    rf_policy_taken(&policy, 4000, false);
+    assert_int_equal(policy.cost_us, 4000 + SECOND / 4);
+    assert_int_equal(policy.copied_us, 0);
+}
+
+/* The worker knew better what the next one would cost: it waits until that is worth it. */
+static void test_one_that_is_too_dear(void **state)
+{
+    struct rf_policy policy = {0};
+    rf_policy_ran(&policy, 1000, SECOND);
+    assert_true(rf_policy_due(&policy, SECOND));
+    assert_int_equal(rf_policy_affords(&policy), RF_POLICY_BURST_US);
+    rf_policy_learned(&policy, SECOND);
+    assert_false(rf_policy_due(&policy, SECOND));
+    assert_true(rf_policy_wants_idle(&policy));
+    rf_policy_ran(&policy, RF_POLICY_RISK * SECOND - 2000, 30 * SECOND);
+    assert_false(rf_policy_due(&policy, 30 * SECOND));
+    rf_policy_ran(&policy, 1000, 31 * SECOND);
+    assert_true(rf_policy_due(&policy, 31 * SECOND));
+    assert_int_equal(rf_policy_affords(&policy), SECOND);
+    rf_policy_learned(&policy, 1000); /* less than is known says nothing */
+    assert_int_equal(policy.cost_us, SECOND);
+}
+
 static void test_budget_has_an_upper_bound(void **state)
 {
     struct rf_policy policy = {0};
@@ -179,6 +217,8 @@ int main(void)
         cmocka_unit_test(test_risk),
         cmocka_unit_test(test_idle_is_free),
         cmocka_unit_test(test_cost_is_learned),
+        cmocka_unit_test(test_a_cell_that_rewrites_much),
+        cmocka_unit_test(test_one_that_is_too_dear),
         cmocka_unit_test(test_budget_has_an_upper_bound),
         cmocka_unit_test(test_a_clock_that_stands),
         cmocka_unit_test(test_reset),
