@@ -35,6 +35,11 @@ bool rf_policy_due(struct rf_policy *policy, int64_t now_us)
            policy->risk_us >= RF_POLICY_RISK * expected(policy);
 }
 
+bool rf_policy_may_wait(const struct rf_policy *policy, int64_t now_us)
+{
+    return !policy->dirty && now_us - policy->ended_us < RF_POLICY_CROWD_US;
+}
+
 void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle)
 {
     /* Up at once, since a cell that rewrites all memory may come again and again; down slowly. */
