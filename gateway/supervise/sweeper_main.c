@@ -49,7 +49,7 @@ static void sweep(const char *parent)
 
 /* Looks at every kernel there is, so it waits until those that start with this one have: low
  * priority would not do, which counts within a session of its own only (autogroups). */
-static void await_order_or_sweep(int gateway, char **folders)
+static void sweep_when_quiet(int gateway, char **folders)
 {
     struct pollfd wait = {gateway, POLLIN, 0};
     if (!poll(&wait, 1, QUIET_MS))
@@ -92,7 +92,10 @@ static void serve(int gateway, char **folders)
 {
     struct rf_sweeper_order order;
     int fd;
-    while (read_order(gateway, &order, &fd)) {
+    for (;;) {
+        sweep_when_quiet(gateway, folders);
+        if (!read_order(gateway, &order, &fd))
+            return;
         if (order.op == RF_SWEEPER_HELPER && fd >= 0) {
             keep_helper(fd);
             continue;
@@ -100,7 +103,6 @@ static void serve(int gateway, char **folders)
         order.result = attach(folders, order.pid);
         while (send(gateway, &order, sizeof(order), MSG_NOSIGNAL) < 0 && errno == EINTR)
             ;
-        await_order_or_sweep(gateway, folders);
     }
 }
 
