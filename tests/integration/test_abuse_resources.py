@@ -7,6 +7,7 @@ import ast
 import operator
 import os
 import re
+import resource
 import subprocess
 import textwrap
 import time
@@ -346,7 +347,10 @@ def test_start_and_stop(kernel_name, own_runtime):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_hundred_at_once(kernel_name, own_runtime):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each client has some twenty
     run_many(Managed, kernel_name, own_runtime, rounds=4, at_once=100)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.slow
