@@ -312,11 +312,11 @@ def test_a_kernel_without_work_ends(own_runtime, kernel_name):
 
 
 def test_a_kernel_ends_after_its_lifetime(own_runtime, kernel_name):
-    env = {**own_runtime, **configuration(mayfly={"lifetime": 3}), "XDG_RUNTIME_DIR": own_runtime["XDG_RUNTIME_DIR"]}
+    env = {**own_runtime, **configuration(mayfly={"lifetime": 8}), "XDG_RUNTIME_DIR": own_runtime["XDG_RUNTIME_DIR"]}
     child, client = raw_gateway(env, "--profile", "mayfly")
     reply = client.execute_interactive("import time; time.sleep(60)", timeout=30)
     assert reply["content"]["ename"] == "KernelShutdown"
-    assert "the limit lifetime (3 s)" in reply["content"]["evalue"]
+    assert "the limit lifetime (8 s)" in reply["content"]["evalue"]
     client.stop_channels()
     assert child.wait(20) == 0
 
