@@ -21,10 +21,6 @@
 #define REGIONS_MAX 4096u
 #define ENTRIES 512u /* of /proc/self/pagemap, read at once */
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-
 struct region {
     uint8_t *start;
     size_t len;
@@ -121,14 +117,6 @@ static int write_region(int fd, const struct region *region)
     return 0;
 }
 
-/* From the file's pages to the process's own, before they are missed one by one. */
-static void populate(const struct region *region)
-{
-    for (size_t at = 0; at < region->len; at += PAGE)
-        if (!is_zero(view + region->at + at))
-            madvise(region->start + at, PAGE, MADV_POPULATE_READ);
-}
-
 static int write_file(size_t total)
 {
     RF_AUTO(rf_closep) int fd = memfd_create("ringfence-heap", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -164,8 +152,6 @@ int rf_snapshot_take(void)
     }
     n_regions = replaced;
     view = whole;
-    for (size_t i = 0; i < n_regions; i++)
-        populate(&regions[i]);
     madvise(whole, total, MADV_DONTNEED);
     return 0;
 }

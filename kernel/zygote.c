@@ -28,7 +28,7 @@ struct zygote {
     struct rf_spare spare;
     struct rf_sandbox_shape shape; /* of the next spare: as was asked for last */
     struct rf_owner_map owner;     /* as was asked for last */
-    bool wants_spare; /* a kernel has just taken the one that there was */
+    int64_t spare_due_ms; /* a kernel has taken the one that there was; 0: none is due */
     uint64_t spawned;
     time_t last_request;
 };
@@ -43,11 +43,16 @@ struct client {
     uint8_t *packet; /* borrowed: RF_PACKET_MAX bytes */
 };
 
-static time_t seconds(void)
+static int64_t milliseconds(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static time_t seconds(void)
+{
+    return milliseconds() / 1000;
 }
 
 static void answer(struct client *client, uint8_t type, const char *a, const char *b)
@@ -198,7 +203,7 @@ static int serve(struct zygote *zygote, struct client *client)
     case RF_ZYGOTE_SPAWN:
         r = spawn(zygote, client);
         zygote->last_request = seconds();
-        zygote->wants_spare = true;
+        zygote->spare_due_ms = milliseconds() + SPARE_DELAY_MS;
         break;
     case RF_ZYGOTE_STATUS:
         tell_state(zygote, client);
@@ -239,14 +244,15 @@ static void start_again(struct zygote *zygote, const char *changed)
     rf_log(RF_LOG_ERROR, "zygote", "cannot start %s again: %s", argv[0], strerror(errno));
 }
 
-/* How long the next poll may take: a spare is made when nothing has happened for
- * a while, so that it takes no time from the kernel that was just started. */
+/* How long the next poll may take: a spare is made when no kernel was asked for for
+ * a while, so that it takes no time from the one that was just started. */
 static int wait_ms(const struct zygote *zygote)
 {
     int idle_s = zygote->options->idle_s;
     time_t idle = seconds() - zygote->last_request;
-    if (zygote->wants_spare)
-        return SPARE_DELAY_MS;
+    int64_t left = zygote->spare_due_ms - milliseconds();
+    if (zygote->spare_due_ms)
+        return left > 0 ? (int)left : 0;
     return idle_s ? (int)(idle_s - idle) * 1000 : -1;
 }
 
@@ -265,10 +271,11 @@ static int await_client(struct zygote *zygote, int *ret_fd)
         const char *changed = n > 0 ? rf_watch_changed(zygote->watch) : NULL;
         if (changed && !options->direct)
             start_again(zygote, changed);
-        if (!n && zygote->wants_spare && !rf_spare_is_there(&zygote->spare) &&
-            make_spare(zygote) == 1)
-            return 1;
-        zygote->wants_spare = false;
+        if (!n && zygote->spare_due_ms) {
+            zygote->spare_due_ms = 0;
+            if (!rf_spare_is_there(&zygote->spare) && make_spare(zygote) == 1)
+                return 1;
+        }
         if (n <= 0)
             continue;
         *ret_fd = options->direct ? fcntl(options->fd, F_DUPFD_CLOEXEC, RF_HIGH_FD)

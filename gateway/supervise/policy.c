@@ -52,6 +52,11 @@ void rf_policy_copied(struct rf_policy *policy, int64_t cost_us)
     policy->copied_us += cost_us;
 }
 
+bool rf_policy_may_wait(const struct rf_policy *policy, int64_t now_us)
+{
+    return !policy->dirty && now_us - policy->ended_us < RF_POLICY_CROWD_US;
+}
+
 void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle)
 {
     cost_us += policy->copied_us;

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #define RF_POLICY_IDLE_US 50000
+#define RF_POLICY_CROWD_US 2000000 /* and so long at the most where others want the processors */
 #define RF_POLICY_RISK 20
 #define RF_POLICY_SHARE 33        /* one part in so many of the time that passes */
 #define RF_POLICY_BURST_US 40000  /* the budget's upper bound */
@@ -45,6 +46,8 @@ static inline bool rf_policy_wants_idle(const struct rf_policy *policy)
 {
     return policy->unsettled;
 }
+/* May that wait, since it is about memory only and a hasty one holds the state? */
+bool rf_policy_may_wait(const struct rf_policy *policy, int64_t now_us);
 /* One was taken and cost so much; `idle`: nobody waited. */
 void rf_policy_taken(struct rf_policy *policy, int64_t cost_us, bool idle);
 /* What one that may be taken now, right after a cell, may cost at most. */

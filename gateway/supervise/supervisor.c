@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "gateway/supervise/supervisor_impl.h"
+#include "gateway/supervise/usage.h"
 
 #define CLOSED_GRACE_MS 200        /* a worker that closed its socket has so long to die by itself */
 #define STEADY_MS 5000             /* a worker that lived for so long did not fail to start */
@@ -491,7 +492,11 @@ static void start_fresh(struct rf_supervisor *s)
 
 static void on_idle(uv_timer_t *timer)
 {
-    rf_supervisor_take_checkpoint(timer->data, true);
+    struct rf_supervisor *s = timer->data;
+    if (rf_policy_may_wait(&s->policy, rf_supervisor_now_us()) && rf_usage_is_crowded())
+        uv_timer_start(timer, on_idle, RF_POLICY_IDLE_US / 1000, 0);
+    else
+        rf_supervisor_take_checkpoint(s, true);
 }
 
 static void on_watchdog(uv_timer_t *timer)

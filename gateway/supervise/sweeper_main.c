@@ -11,7 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +26,7 @@
 
 #define END_MS 30000    /* a process in the kernel's own wait may take long to die */
 #define LEFT_OVER_MS 50 /* for each that dead gateways left: the next start finds it again */
+#define QUIET_MS 3000   /* after the last order, before looking for those */
 #define HELPERS_MAX 8
 
 static int helpers[HELPERS_MAX]; /* pidfds */
@@ -46,13 +47,13 @@ static void sweep(const char *parent)
     rf_sweep_parent(parent, LEFT_OVER_MS);
 }
 
-/* Looks at every kernel there is, so it gives way to those that are starting. */
-static void sweep_beside(char **folders)
+/* Looks at every kernel there is, so it waits until those that start with this one have: low
+ * priority would not do, which counts within a session of its own only (autogroups). */
+static void sweep_when_quiet(int gateway, char **folders)
 {
-    struct sched_param none = {0};
-    sched_setscheduler(0, SCHED_IDLE, &none);
-    with_parents(folders, sweep);
-    sched_setscheduler(0, SCHED_OTHER, &none);
+    struct pollfd wait = {gateway, POLLIN, 0};
+    if (!poll(&wait, 1, QUIET_MS))
+        with_parents(folders, sweep);
 }
 
 static int attach(char **folders, pid_t pid)
@@ -91,7 +92,10 @@ static void serve(int gateway, char **folders)
 {
     struct rf_sweeper_order order;
     int fd;
-    while (read_order(gateway, &order, &fd)) {
+    for (;;) {
+        sweep_when_quiet(gateway, folders);
+        if (!read_order(gateway, &order, &fd))
+            return;
         if (order.op == RF_SWEEPER_HELPER && fd >= 0) {
             keep_helper(fd);
             continue;
@@ -99,7 +103,6 @@ static void serve(int gateway, char **folders)
         order.result = attach(folders, order.pid);
         while (send(gateway, &order, sizeof(order), MSG_NOSIGNAL) < 0 && errno == EINTR)
             ;
-        sweep_beside(folders); /* now that nobody waits */
     }
 }
 
@@ -120,5 +123,6 @@ int main(int argc, char **argv)
         rf_sweep_kill(*folder);
     for (char **folder = argv + 2; *folder; folder++)
         rf_sweep_remove(*folder, END_MS);
+    with_parents(argv + 2, sweep); /* this gateway may have been too short-lived for it */
     return 0;
 }

@@ -9,6 +9,8 @@
 #include "common/json.h"
 #include "gateway/supervise/watchdog.h"
 
+#define CROWD 2 /* processes that are ready to run, for each processor */
+
 static double percent(uint64_t part, uint64_t before, double whole)
 {
     return whole > 0 && part > before ? 100.0 * (double)(part - before) / whole : 0.0;
@@ -74,4 +76,14 @@ void rf_usage_tell(struct rf_usage *usage, pid_t root, int64_t now_us, struct rf
     tell_host_memory(to);
     rf_buf_add_str(to, "}");
     *usage = now;
+}
+
+bool rf_usage_is_crowded(void)
+{
+    long ready = 0;
+    FILE *file = fopen("/proc/loadavg", "re");
+    bool known = file && fscanf(file, "%*f %*f %*f %ld", &ready) == 1;
+    if (file)
+        fclose(file);
+    return known && ready > CROWD * sysconf(_SC_NPROCESSORS_ONLN);
 }

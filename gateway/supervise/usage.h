@@ -5,6 +5,7 @@
 #ifndef RINGFENCE_GATEWAY_SUPERVISE_USAGE_H
 #define RINGFENCE_GATEWAY_SUPERVISE_USAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,5 +19,8 @@ struct rf_usage {
 /* Appends a JSON object about the processes at and below `root` (0: none) and about the
  * machine. */
 void rf_usage_tell(struct rf_usage *usage, pid_t root, int64_t now_us, struct rf_buf *to);
+
+/* Does far more want to run right now than there are processors: many kernels that start, say? */
+bool rf_usage_is_crowded(void);
 
 #endif

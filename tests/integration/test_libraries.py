@@ -44,7 +44,8 @@ SMALL = {
     "a thread": ("import threading, time\n"
                  "mine = threading.Thread(target=time.sleep, args=(60,), name='mine', daemon=True)\n"
                  "mine.start()", "mine.is_alive()", "False", "'mine'"),
-    "a thread of _thread": ("import _thread, time; _thread.start_new_thread(time.sleep, (60,));",
+    "a thread of _thread": ("import _thread, time; _thread.start_new_thread(time.sleep, (60,))\n"
+                            "while not _thread._count(): time.sleep(0.01)",
                             "1", "1", "_thread"),
     "Popen": ("import subprocess; child = subprocess.Popen(['sleep', '60'])",
               "child.poll()", "-9", "(sleep)"),

@@ -82,6 +82,17 @@ static void test_a_short_loop_without_pauses(void **state)
         }
 }
 
+/* What only gives back memory waits in a crowd, but not for ever; what holds the state does not. */
+static void test_a_crowd_is_given_way(void **state)
+{
+    struct rf_policy policy = {0};
+    rf_policy_ran(&policy, 1, SECOND);
+    assert_false(rf_policy_may_wait(&policy, SECOND + RF_POLICY_IDLE_US));
+    rf_policy_taken(&policy, 700, false);
+    assert_true(rf_policy_may_wait(&policy, SECOND + RF_POLICY_IDLE_US));
+    assert_false(rf_policy_may_wait(&policy, SECOND + RF_POLICY_CROWD_US));
+}
+
 /* A hasty one is followed by another when there is time. */
 static void test_settles(void **state)
 {
@@ -214,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_a_loop_loses_a_small_share),
         cmocka_unit_test(test_a_short_loop_without_pauses),
         cmocka_unit_test(test_settles),
+        cmocka_unit_test(test_a_crowd_is_given_way),
         cmocka_unit_test(test_risk),
         cmocka_unit_test(test_idle_is_free),
         cmocka_unit_test(test_cost_is_learned),

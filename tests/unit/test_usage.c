@@ -1,8 +1,10 @@
 /* gateway/supervise/usage: what a client hears of a kernel's use of the machine. */
 #include "tests/unit/check.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,11 +52,33 @@ static void no_process(void **state)
     rf_buf_deinit(&text);
 }
 
+static void a_crowd(void **state)
+{
+    long n = 3 * sysconf(_SC_NPROCESSORS_ONLN) + 1;
+    pid_t *runners = calloc((size_t)n, sizeof(*runners));
+    for (long i = 0; i < n; i++) {
+        runners[i] = fork();
+        assert_true(runners[i] >= 0);
+        if (!runners[i])
+            alarm(60); /* not for ever, whatever becomes of the test */
+        while (!runners[i])
+            ;
+    }
+    while (!rf_usage_is_crowded())
+        usleep(1000);
+    for (long i = 0; i < n; i++) {
+        kill(runners[i], SIGKILL);
+        waitpid(runners[i], NULL, 0);
+    }
+    free(runners);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(this_process),
         cmocka_unit_test(no_process),
+        cmocka_unit_test(a_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
