@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "kernel/huge.h"
 
 #define PAGE 4096u
 #define SHARE 25 /* giving back takes one part in so many of the time */
@@ -38,10 +39,12 @@ static const uint8_t *view; /* the whole file; NULL: none was taken */
 void *rf_snapshot_arena_new(void *unused, size_t size)
 {
     (void)unused;
+    if (view)
+        return rf_huge_arena_new(size);
     void *arena = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (arena == MAP_FAILED)
         return NULL;
-    if (!view && n_regions < REGIONS_MAX - 1) /* one is for malloc's heap */
+    if (n_regions < REGIONS_MAX - 1) /* one is for malloc's heap */
         regions[n_regions++] = (struct region){arena, size, 0};
     return arena;
 }
@@ -52,7 +55,9 @@ void rf_snapshot_arena_free(void *unused, void *arena, size_t size)
     size_t i = n_regions;
     while (i-- > 0 && regions[i].start != arena)
         ;
-    if (i == SIZE_MAX)
+    if (i == SIZE_MAX && view)
+        rf_huge_arena_free(arena, size);
+    else if (i == SIZE_MAX)
         munmap(arena, size);
     else if (view) /* its address must not become another mapping's: that would be compared */
         mmap(arena, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "kernel/fork.h"
+#include "kernel/huge.h"
 #include "kernel/snapshot.h"
 #include "kernel/python/module.h"
 #include "kernel/worker.h"
@@ -24,12 +25,62 @@ struct arena_allocator {
     void *(*alloc)(void *context, size_t size);
     void (*free)(void *context, void *arena, size_t size);
 };
+struct block_allocator {
+    void *context;
+    void *(*malloc)(void *context, size_t size);
+    void *(*calloc)(void *context, size_t n, size_t size);
+    void *(*realloc)(void *context, void *block, size_t size);
+    void (*free)(void *context, void *block);
+};
+enum allocator_domain { RAW };
 extern void PyObject_SetArenaAllocator(struct arena_allocator *);
+extern void PyMem_GetAllocator(enum allocator_domain, struct block_allocator *);
+extern void PyMem_SetAllocator(enum allocator_domain, struct block_allocator *);
+
+/* --- memory: all blocks of more than 512 bytes come from the raw allocator --- */
+
+static struct block_allocator below;
+
+static void *advise(void *block, size_t size)
+{
+    if (size >= RF_HUGE_BLOCK && block)
+        rf_huge_block(block, size);
+    return block;
+}
+
+static void *block_new(void *unused, size_t size)
+{
+    (void)unused;
+    return advise(below.malloc(below.context, size), size);
+}
+
+static void *block_zeroed(void *unused, size_t n, size_t size)
+{
+    (void)unused;
+    return advise(below.calloc(below.context, n, size), n * size);
+}
+
+static void *block_resize(void *unused, void *block, size_t size)
+{
+    (void)unused;
+    return advise(below.realloc(below.context, block, size), size);
+}
+
+static void block_free(void *unused, void *block)
+{
+    (void)unused;
+    below.free(below.context, block);
+}
 
 void rf_module_prepare(void)
 {
-    struct arena_allocator allocator = {NULL, rf_snapshot_arena_new, rf_snapshot_arena_free};
-    PyObject_SetArenaAllocator(&allocator);
+    struct arena_allocator arenas = {NULL, rf_snapshot_arena_new, rf_snapshot_arena_free};
+    struct block_allocator blocks = {NULL, block_new, block_zeroed, block_resize, block_free};
+    if (below.malloc)
+        return;
+    PyObject_SetArenaAllocator(&arenas);
+    PyMem_GetAllocator(RAW, &below);
+    PyMem_SetAllocator(RAW, &blocks);
 }
 
 static struct timespec loaded_at; /* anything read later is younger than this */

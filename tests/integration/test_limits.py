@@ -82,13 +82,28 @@ def test_checkpoints_go_before_the_worker(limited):
     assert kernel.run("data[0]").result == "5"
 
 
+KEPT = """
+import glob, time
+def kept():
+    found = 0
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(path) as file:
+                found += file.read() == "ringfence-ckpt\\n"
+        except OSError:
+            pass
+    return found
+"""
+
+
 def test_the_last_checkpoint_goes_too(limited):
     """Where the cell could not go on beside it; the next one is made after the cell."""
     kernel = limited(memory="500M")
     kernel.run("data = bytearray(300 << 20)\n" + REWRITE.format(1))
-    kernel.run("%checkpoint only")
-    cell = kernel.run("import time\nfor at in range(0, len(data), 10 << 20):\n"
-                      "    data[at:at + (10 << 20):4096] = bytes([2]) * (10 << 8)\n    time.sleep(0.1)")
+    kernel.run("%checkpoint only" + KEPT)
+    cell = kernel.run("waited = 0\nfor at in range(0, len(data), 10 << 20):\n"
+                      "    data[at:at + (10 << 20):4096] = bytes([2]) * (10 << 8)\n    time.sleep(0.1)\n"
+                      "while kept() and waited < 200:\n    time.sleep(0.1)\n    waited += 1")
     assert cell.status == "ok", cell.describe()
     assert "dropped checkpoint" in cell.stderr and "the limit memory (500 MB)" in cell.stderr
     assert kernel.run("data[0], data[-4096]").result == "(2, 2)"
