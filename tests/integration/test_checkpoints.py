@@ -294,7 +294,7 @@ middle = ctypes.c_char.from_buffer(data, len(data) // 2)
 
 
 @pytest.mark.skipif(not os.path.exists("/sys/kernel/mm/transparent_hugepage"),
-                    reason="this machine has no huge pages")
+                    reason="absent layer: huge pages")
 def test_what_is_large_lies_in_huge_pages(fresh):
     """A fork of small pages takes 17 ms per gigabyte, and their end as much."""
     assert ok(fresh.run(IN_HUGE_PAGES)).result == "(True, True)"
