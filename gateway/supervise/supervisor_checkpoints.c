@@ -29,6 +29,11 @@ static int64_t epoch_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+static int64_t bounded(uint64_t cost_us)
+{
+    return cost_us < COST_MAX_US ? (int64_t)cost_us : COST_MAX_US;
+}
+
 /* --- telling --- */
 
 static void add_entry(struct rf_buf *to, const struct rf_checkpoint_entry *entry, bool current,
@@ -131,7 +136,6 @@ static void finish_automatic(struct rf_supervisor *s, const struct rf_checkpoint
 
 static const struct rf_checkpoint_events checkpoint_events;
 
-/* `most_us`: what the copies since the last one may have cost, else none is made. */
 static void order_checkpoint(struct rf_supervisor *s, int64_t most_us)
 {
     int far = -1;
@@ -139,18 +143,22 @@ static void order_checkpoint(struct rf_supervisor *s, int64_t most_us)
     int n = snprintf(text, sizeof(text), "%" PRId64, most_us);
     struct rf_bytes part = {(uint8_t *)text, (size_t)n};
     s->making.gone = false;
+    s->making.most_us = most_us;
     s->making.process = rf_checkpoint_new(s->loop, s->next_id++, &far, &checkpoint_events, s);
     if (s->making.process)
         rf_link_send(s->link, RF_MSG_CHECKPOINT, rf_checkpoint_id(s->making.process), &part, 1, far);
 }
 
 /* None was made, since the cells that it would follow rewrite much memory.  If a user came in
- * between with an order, one is made for that. */
-static void on_too_dear(struct rf_supervisor *s, int64_t cost_us)
+ * between with an order, one is made for that, at any cost. */
+static int on_too_dear(struct rf_supervisor *s, uint64_t cost)
 {
-    rf_policy_learned(&s->policy, cost_us);
+    if (cost <= (uint64_t)s->making.most_us)
+        return -EPROTO;
+    rf_policy_learned(&s->policy, bounded(cost));
     if (s->making.ordered)
         order_checkpoint(s, INT64_MAX);
+    return 0;
 }
 
 int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame)
@@ -163,12 +171,11 @@ int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame
         !rf_bytes_u64(frame->parts[1], &cost) || pid > INT32_MAX || (pid && class < 0))
         return -EPROTO;
     struct rf_checkpoint *made = rf_steal(&making->process);
-    int64_t cost_us = cost < COST_MAX_US ? (int64_t)cost : COST_MAX_US;
+    int64_t cost_us = bounded(cost);
     const struct rf_checkpoint_entry *entry = NULL;
     if (!pid && rf_bytes_is(frame->parts[2], "dear")) {
         rf_checkpoint_close(made);
-        on_too_dear(s, cost_us);
-        return 0;
+        return on_too_dear(s, cost);
     }
     int64_t kept_us = cost_us + KEPT_TIMES * s->policy.copied_us;
     rf_policy_taken(&s->policy, cost_us, making->was_idle);
@@ -216,7 +223,7 @@ static void on_copied(void *ctx, struct rf_checkpoint *checkpoint, uint64_t byte
     if (bytes)
         uv_timer_stop(&s->timers[AHEAD]); /* another order would stop it */
     uint64_t us = bytes / PAGE * AHEAD_NS / 1000;
-    rf_policy_copied(&s->policy, us < COST_MAX_US ? (int64_t)us : COST_MAX_US);
+    rf_policy_copied(&s->policy, bounded(us));
 }
 
 void rf_supervisor_drop_making(struct rf_supervisor *s)

@@ -45,6 +45,7 @@ struct rf_supervisor_arrival {
 /* An order to make a checkpoint that is not answered yet. */
 struct rf_supervisor_making {
     struct rf_checkpoint *process; /* owned; NULL: none is being made */
+    int64_t most_us; /* what the copies since the last one may have cost, else none is made */
     bool gone;      /* that process ended already; the worker's word of it is to come */
     bool was_idle;  /* when it was ordered: at no charge */
     bool ordered;   /* by the user, who waits for an answer */

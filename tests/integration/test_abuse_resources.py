@@ -297,11 +297,17 @@ class Bare:
         info = new_connection()
         write_connection(path, info)
         self.client = RawClient(info)
-        self.child = subprocess.Popen(kernel_argv(name, path), env=env, stderr=subprocess.DEVNULL)
+        self.log = os.path.join(os.environ["JUPYTER_RUNTIME_DIR"], "bare.log")
+        with open(self.log, "wb") as log:
+            self.child = subprocess.Popen(kernel_argv(name, path), env=env, stderr=log)
 
     def answer(self):
         asked = self.client.execute("x = 6 * 7", user_expressions={"x": "x"})
-        content = self.client.reply("shell", asked)["content"]
+        try:
+            content = self.client.reply("shell", asked)["content"]
+        except TimeoutError as late:
+            with open(self.log, encoding="utf-8") as log:
+                raise AssertionError(f"{late}; it ended: {self.child.poll()}; {log.read()}") from None
         return content["user_expressions"]["x"]["data"]["text/plain"]
 
     def stop(self, now):

@@ -334,6 +334,17 @@ def test_checkpoint_lie(mock, lie, states):
     mock.works()
 
 
+@pytest.mark.parametrize("lie", ["dear", "dear-cheap"])
+def test_a_checkpoint_is_too_dear_only_beyond_its_bound(mock, lie):
+    """That of an idle kernel has none, else the worker could be asked for ever."""
+    mock.hostile("keep old")
+    time.sleep(RESTED)
+    mock.hostile(f"keep new\ncheckpoints {lie}")
+    time.sleep(4 * RESTED)
+    assert mock.hostile("recall").result == "old"
+    mock.works()
+
+
 RESUMED = [each for each in LIES if each[0].startswith("resumed")]
 
 

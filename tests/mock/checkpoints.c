@@ -94,6 +94,21 @@ static void say_twice(uint64_t id)
     say_none(id);
 }
 
+/* Also to an order that sets no bound. */
+static void say_dear(uint64_t id)
+{
+    struct rf_bytes parts[4] = {RF_BYTES("0"), RF_BYTES("9000000"), RF_BYTES("dear"),
+                                RF_BYTES("")};
+    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
+}
+
+/* More than nothing, and less than any bound. */
+static void say_cheap_is_dear(uint64_t id)
+{
+    struct rf_bytes parts[4] = {RF_BYTES("0"), RF_BYTES("0"), RF_BYTES("dear"), RF_BYTES("")};
+    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
+}
+
 static void say_little(uint64_t id)
 {
     rf_worker_send(RF_MSG_CHECKPOINTED, id, NULL, 0);
@@ -209,6 +224,8 @@ static const struct rf_mock_lie lies[] = {
     {"pid-text", say_no_number, NULL, false},
     {"pid-large", say_large_number, NULL, false},
     {"cost", say_cost, NULL, false},
+    {"dear", say_dear, NULL, false},
+    {"dear-cheap", say_cheap_is_dear, NULL, false},
     {"said-twice", say_twice, NULL, false},
     {"few-parts", say_little, NULL, false},
     {"resumed-late", NULL, go_on_late, false},
