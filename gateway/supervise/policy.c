@@ -1,7 +1,7 @@
 /* See policy.h. */
 #include "gateway/supervise/policy.h"
 
-static int64_t expected(const struct rf_policy *policy)
+int64_t rf_policy_expected(const struct rf_policy *policy)
 {
     int64_t known = policy->cost_us ? policy->cost_us : RF_POLICY_FIRST_US;
     return known > policy->copied_us ? known : policy->copied_us;
@@ -32,7 +32,7 @@ bool rf_policy_due(struct rf_policy *policy, int64_t now_us)
     if (!policy->dirty)
         return false;
     refill(policy, now_us);
-    return rf_policy_affords(policy) >= expected(policy);
+    return rf_policy_affords(policy) >= rf_policy_expected(policy);
 }
 
 int64_t rf_policy_affords(const struct rf_policy *policy)

@@ -41,6 +41,9 @@ struct rf_policy {
 void rf_policy_ran(struct rf_policy *policy, int64_t run_us, int64_t now_us);
 /* Should one be taken now, right after a cell? */
 bool rf_policy_due(struct rf_policy *policy, int64_t now_us);
+/* What the next one is thought to cost.  The cells that a crash takes with the one that
+ * crashes ran for less than RF_POLICY_RISK times this in all. */
+int64_t rf_policy_expected(const struct rf_policy *policy);
 /* Is one to be taken when the kernel has been idle? */
 static inline bool rf_policy_wants_idle(const struct rf_policy *policy)
 {

@@ -386,6 +386,9 @@ void rf_supervisor_give_up_resume(struct rf_supervisor *s)
 
 static void worker_died(struct rf_supervisor *s, int wait_status, const char *reason)
 {
+    rf_log(RF_LOG_DEBUG, "supervisor", "worker %llu died: at risk were cells of %lld us, a "
+           "checkpoint costs %lld us", (unsigned long long)rf_link_generation(s->link),
+           (long long)s->policy.risk_us, (long long)rf_policy_expected(&s->policy));
     rf_link_drain(s->link); /* may yet say HELLO, ask to exit, or start a timer */
     enum rf_supervisor_state was = s->state;
     bool full = s->over_memory && rf_enclosure_is_full(s->enclosure);

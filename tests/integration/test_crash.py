@@ -1,6 +1,7 @@
 """A cell that kills the interpreter costs that cell, not the session."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from helpers import plain
+from helpers import client_of, kernel_argv, kernel_environment, new_folder, plain, wait_until
 
 pytestmark = pytest.mark.ringfence_only("ipykernel dies with the interpreter")
 
@@ -91,6 +92,40 @@ def test_crash_in_the_first_cell(fresh):
     cell = crash(fresh, KILL)
     assert "SIGKILL" in plain(cell.error)
     assert fresh.run("1+1").result == "2"
+
+
+def test_what_a_crash_takes_is_bounded(kernel_name):
+    """Cells without a pause between them are not covered one by one.  Those that a crash takes
+    ran for less than twenty times what a checkpoint costs, copies included."""
+    path, log_path = (os.path.join(new_folder(), name) for name in ("kernel.json", "log"))
+    cell = ("began = time.perf_counter(); data[::4096] = bytes(len(data) // 4096); n += 1; "
+            "print(time.perf_counter() - began)")
+    taken = 0
+    with open(log_path, "w", encoding="utf-8") as log:
+        child = subprocess.Popen([*kernel_argv(kernel_name, path), "--log-level=debug"],
+                                 env=kernel_environment(), cwd=new_folder(), stderr=log)
+    try:
+        wait_until(lambda: os.path.exists(path) or child.poll() is not None)
+        client = client_of(path)
+        client.run("import time; n = 0; data = bytearray(64 << 20)")
+        for rounds in (3, 12, 40):
+            before = int(client.run("n").result)
+            cells = [client.execute(cell) for _ in range(rounds)]
+            last = client.execute(KILL).wait()
+            left = int(client.run("n").result) - before
+            with open(log_path, encoding="utf-8") as log:
+                risk, cost = map(int, re.findall(
+                    r"at risk were cells of (\d+) us, a checkpoint costs (\d+) us", log.read())[-1])
+            lost = [float(each.wait().stdout) * 1e6 for each in cells[left:]]
+            assert plain(last.error).count("data[::4096]") == len(lost) == rounds - left
+            assert sum(lost) <= risk < 20 * cost
+            taken += len(lost)
+        assert taken
+        client.kc.shutdown()
+        client.close()
+        assert child.wait(20) == 0
+    finally:
+        child.kill()
 
 
 def test_crash_right_after_a_cell(fresh):
