@@ -292,6 +292,53 @@ static void check_hierarchy(const char *parent, const char *what)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
+/* A process makes a cgroup and ends; one that it forked is its heir, until the pipe is closed. */
+static void make_heir(const char *parent, char folder[PATH_MAX], int *ret_pipe)
+{
+    int name_pipe[2], end_pipe[2];
+    assert_int_equal(pipe(name_pipe) | pipe(end_pipe), 0);
+    pid_t maker = fork();
+    if (!maker) {
+        char name[RF_SWEEP_NAME_MAX] = "";
+        rf_sweep_name(name);
+        snprintf(folder, PATH_MAX, "%.3000s/%s", parent, name);
+        int made = mkdir(folder, 0755);
+        close(end_pipe[1]);
+        if (!fork()) {
+            rf_sweep_inherit(folder);
+            (void)!write(name_pipe[1], made ? "" : folder, made ? 1 : strlen(folder) + 1);
+            (void)!read(end_pipe[0], name, 1);
+        }
+        _exit(0);
+    }
+    close(name_pipe[1]);
+    close(end_pipe[0]);
+    assert_true(read(name_pipe[0], folder, PATH_MAX) > 0);
+    assert_int_equal(waitpid(maker, NULL, 0), maker);
+    close(name_pipe[0]);
+    *ret_pipe = end_pipe[1];
+}
+
+static void check_heir(const char *parent)
+{
+    char folder[PATH_MAX] = "";
+    int end;
+    make_heir(parent, folder, &end);
+    if (!folder[0]) {
+        close(end);
+        return; /* and check_hierarchy() has said so */
+    }
+    assert_true(rf_sweep_is_left_over(strrchr(folder, '/') + 1));
+    rf_sweep_parent(parent, 0);
+    assert_int_equal(access(folder, F_OK), 0);
+    close(end);
+    for (int tries = 0; tries < 1000 && !access(folder, F_OK); tries++) {
+        rf_sweep_parent(parent, 0);
+        usleep(10000);
+    }
+    assert_int_equal(access(folder, F_OK), -1);
+}
+
 static void test_the_machine(void **state)
 {
     static struct rf_cgroup_place place;
@@ -299,6 +346,8 @@ static void test_the_machine(void **state)
     check_hierarchy(place.v2, "v2 (cgroup.procs, cgroup.kill)");
     check_hierarchy(place.v1[RF_CGROUP_MEMORY], "v1 memory");
     check_hierarchy(place.v1[RF_CGROUP_PIDS], "v1 pids");
+    check_heir(place.v2);
+    check_heir(place.v1[RF_CGROUP_MEMORY]);
 }
 
 int main(void)
