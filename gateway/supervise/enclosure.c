@@ -16,6 +16,7 @@
 #define WATCH_MS 250       /* between two looks at the memory, at the least */
 #define KEPT_MS 20         /* likewise where cgroups count it */
 #define WATCH_SHARE 50     /* and so many times what a look costs */
+#define LARGE (128u << 20) /* of memory: to take that down takes up to 10 ms */
 #define WATCH_MOST_MS 1000 /* but no more: processes that map and unmap make a look dear */
 #define NO_NETWORK "network (there is none)"
 /* What takes a processor from the kernel's own start comes after it. */
@@ -325,6 +326,11 @@ bool rf_enclosure_is_full(const struct rf_enclosure *e)
     uint64_t shared = counts(e, RF_CGROUP_MEMORY) ? rf_cgroup_shared(&e->cgroup)
                                                   : rf_tree_files(e->keeper);
     return most && shared > most / 4 * 3;
+}
+
+bool rf_enclosure_is_large(const struct rf_enclosure *e)
+{
+    return !e->cgroup.memory || rf_cgroup_usage(&e->cgroup) > LARGE;
 }
 
 const char *rf_enclosure_notice(struct rf_enclosure *e)

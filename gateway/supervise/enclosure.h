@@ -64,6 +64,9 @@ const char *rf_enclosure_killed(struct rf_enclosure *enclosure);
 bool rf_enclosure_killed_one(struct rf_enclosure *enclosure);
 /* `before` (at most 110 bytes), then the words for the memory limit; valid likewise. */
 const char *rf_enclosure_memory_words(struct rf_enclosure *enclosure, const char *before);
+/* Whether its memory is so much that the end of a process may take long; true where nobody
+ * counts it. */
+bool rf_enclosure_is_large(const struct rf_enclosure *enclosure);
 /* Whether files in memory and shared segments fill it so much that no worker could go on
  * in it; only a new sandbox frees them. */
 bool rf_enclosure_is_full(const struct rf_enclosure *enclosure);

@@ -267,6 +267,15 @@ static void on_keeper_failed(struct rf_supervisor *s, const struct rf_keeper_msg
     rf_supervisor_fail(s, &why);
 }
 
+/* While a cell runs, where the end of the worker would be heard of late. */
+void rf_supervisor_watch(struct rf_supervisor *s, bool on)
+{
+    if (s->watched == on || !s->link)
+        return;
+    s->watched = on;
+    rf_keeper_order(s->keeper, RF_KEEPER_WATCH, rf_link_generation(s->link), 0, on);
+}
+
 static const char *why_died(struct rf_supervisor *s, int wait_status)
 {
     bool killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
@@ -287,6 +296,15 @@ static void on_died(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
     }
 }
 
+/* What fills the memory may be the worker's own shared segments, which go with it: then its
+ * end is waited for. */
+static void on_dying(struct rf_supervisor *s, const struct rf_keeper_msg *msg)
+{
+    if (s->link && msg->id == rf_link_generation(s->link) && s->state == RUNNING &&
+        !rf_enclosure_is_full(s->enclosure))
+        worker_died(s, msg->value, why_died(s, msg->value));
+}
+
 static void on_keeper_message(void *ctx, const struct rf_keeper_msg *msg)
 {
     struct rf_supervisor *s = ctx;
@@ -298,9 +316,10 @@ static void on_keeper_message(void *ctx, const struct rf_keeper_msg *msg)
         rf_enclosure_enter(s->enclosure, rf_keeper_pid(s->keeper));
         break;
     case RF_KEEPER_DIED:
+    case RF_KEEPER_DYING:
         s = rf_supervisor_owner(s, msg->id);
         if (s)
-            on_died(s, msg);
+            (msg->op == RF_KEEPER_DIED ? on_died : on_dying)(s, msg);
         break;
     case RF_KEEPER_FAILED:
         on_keeper_failed(s, msg);
@@ -402,6 +421,7 @@ static void worker_died(struct rf_supervisor *s, int wait_status, const char *re
         rf_kernel_on_lost(s->kernel); /* else the next worker would get requests before its HELLO */
     }
     s->broken[0] = '\0';
+    s->watched = false;
     rf_link_close(s->link);
     s->link = NULL;
     rf_supervisor_drop_making(s);
@@ -559,8 +579,10 @@ void rf_supervisor_worker(struct rf_supervisor *s, uint8_t type, uint64_t reques
 {
     stop_timer(s, IDLE);
     rf_enclosure_watch(s->enclosure, false);
-    if (type == RF_MSG_REQUEST)
+    if (type == RF_MSG_REQUEST) {
+        rf_supervisor_watch(s, s->large);
         rf_supervisor_look_ahead(s);
+    }
     if (!s->link || rf_link_send(s->link, type, request_id, parts, n_parts, -1))
         rf_log(RF_LOG_ERROR, "supervisor", "a message of type %u could not be sent", type);
 }
@@ -575,6 +597,7 @@ void rf_supervisor_rested(struct rf_supervisor *s, int64_t run_us, size_t waitin
 {
     s->starts = 0;
     stop_timer(s, AHEAD);
+    rf_supervisor_watch(s, false);
     if (s->making.process && s->making.in_cell) { /* its answer would be taken for another cell's */
         kill_worker(s, "it broke the worker protocol (a reply before the checkpoint)");
         return;

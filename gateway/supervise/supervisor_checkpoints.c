@@ -200,6 +200,8 @@ void rf_supervisor_take_checkpoint(struct rf_supervisor *s, bool idle)
     if (s->making.process || s->state != RUNNING || rf_kernel_is_busy(s->kernel))
         return;
     s->making = (struct rf_supervisor_making){.was_idle = idle};
+    if (idle)
+        s->large = rf_enclosure_is_large(s->enclosure);
     order_checkpoint(s, idle ? INT64_MAX : rf_policy_affords(&s->policy));
 }
 
@@ -209,6 +211,8 @@ static void on_ahead(uv_timer_t *timer)
     const struct rf_checkpoint_entry *newest = rf_checkpoints_newest(&s->checkpoints);
     if (newest)
         rf_checkpoint_ahead(newest->process);
+    s->large = rf_enclosure_is_large(s->enclosure);
+    rf_supervisor_watch(s, s->large);
     uv_timer_start(timer, on_ahead, 2 * uv_timer_get_repeat(timer), 2 * uv_timer_get_repeat(timer));
 }
 
@@ -521,6 +525,7 @@ bool rf_supervisor_promote_arrival(struct rf_supervisor *s)
     if (!s->arrival.link)
         return false;
     s->link = rf_steal(&s->arrival.link);
+    s->watched = false;
     rf_link_listen(s->link, &rf_supervisor_link_events);
     s->adopted = s->arrival.adopted;
     s->resumed = s->arrival.from;

@@ -81,6 +81,8 @@ struct rf_supervisor {
     bool entered;           /* the sandbox is in its enclosure: cells may run */
     bool hello_waits;       /* until then HELLO, the worker's first message, is kept here */
     struct rf_buf hello[2];
+    bool large;   /* what the sandbox held when it was last looked at */
+    bool watched; /* by the keeper, so that the end of the current worker is heard of early */
     bool over_memory;        /* the current worker's end was the memory limit's */
     char broken[RF_SUPERVISOR_REASON_MAX]; /* why the worker was killed by us; empty: it was not */
     char lost[RF_KEEPER_TEXT_MAX];
@@ -107,6 +109,7 @@ extern const struct rf_link_events rf_supervisor_link_events;
 
 /* Names a resumed worker to the keeper, unless that was done. */
 void rf_supervisor_adopt(struct rf_supervisor *s, int pid);
+void rf_supervisor_watch(struct rf_supervisor *s, bool on);
 /* The resumed worker did not come: another checkpoint, or a fresh worker. */
 void rf_supervisor_give_up_resume(struct rf_supervisor *s);
 /* What a link passes on, of the current worker. */

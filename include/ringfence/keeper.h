@@ -20,10 +20,13 @@ enum rf_keeper_op {
                              is none or already ended */
     RF_KEEPER_SIGNAL = 2, /* id, value (signal number): to its process group */
     RF_KEEPER_KILL = 3,   /* id: SIGKILL to the process and to everything in its session */
+    RF_KEEPER_WATCH = 4,  /* id, value (1 or 0): say DYING if it does */
     /* keeper to gateway */
     RF_KEEPER_READY = 16, /* id, pid: the first worker was made; text: the layers of the sandbox
                              that this machine denied, comma-separated */
     RF_KEEPER_DIED = 17,  /* id, pid, value (wait status): reaped, its session killed */
+    RF_KEEPER_DYING = 19, /* id, pid, value (wait status): runs no more, its session killed; its
+                             memory is being taken down, and DIED follows */
     RF_KEEPER_FAILED = 18, /* value (errno), text (the step, and why): the sandbox could not be made; the
                               keeper ends */
 };

@@ -7,6 +7,11 @@
  * socket.  Without a pid namespace it is the subreaper of its descendants and
  * kills those instead.
  *
+ * Linux takes down a process's memory before it tells the parent of its end, which takes
+ * 60 ms and more for a gigabyte of small pages.  So while a large worker runs a cell, this
+ * process looks whether it is on its way out.  (A robust futex would tell at once, but its
+ * list would lie in memory that others in the sandbox can write to.)
+ *
  * Single-threaded, no allocation, not dumpable.  It trusts the gateway, and
  * nothing that runs in the sandbox.
  *
@@ -33,11 +38,14 @@
 
 #define NAMED_MAX 4096 /* workers, checkpoints and answers alive at one time, of all branches */
 #define ENDED_MAX 64  /* children that ended before the gateway named them */
+#define WATCH_MS 5
+#define PF_EXITING 0x4u /* of the flags in /proc/PID/stat */
 #define SWEEPS_MAX 50 /* rounds of killing a session that goes on forking */
 
 struct named {
     uint64_t id;
     pid_t pid;
+    bool watched;
 };
 
 struct ended {
@@ -49,6 +57,7 @@ static struct named named[NAMED_MAX];
 static size_t n_named;
 static struct ended ended[ENDED_MAX]; /* a ring */
 static size_t n_ended;
+static unsigned n_watched;
 static int gateway = -1;
 
 static void say(uint32_t op, uint64_t id, pid_t pid, int value, const char *text)
@@ -76,12 +85,15 @@ static struct named *by_pid(pid_t pid)
     return NULL;
 }
 
-/* Parent and session of a process, out of /proc/PID/stat.  The name in
- * parentheses is the process's own choice, so the last ')' counts. */
-static bool read_stat(const char *pid, pid_t *ret_parent, pid_t *ret_session)
+/* The fields of /proc/PID/stat by their numbers in proc(5). */
+enum { STATE = 3, PARENT = 4, SESSION = 6, FLAGS = 9, THREADS = 20, EXIT_CODE = 52, FIELDS };
+
+/* Of a process, or of a thread: PID/task/TID.  The name in parentheses is the process's own
+ * choice, so the last ')' counts. */
+static bool read_stat(const char *of, long long ret[FIELDS])
 {
-    char path[64], text[512];
-    snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+    char path[64], text[1024];
+    snprintf(path, sizeof(path), "/proc/%s/stat", of);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
@@ -90,11 +102,14 @@ static bool read_stat(const char *pid, pid_t *ret_parent, pid_t *ret_session)
     if (n <= 0)
         return false;
     text[n] = '\0';
-    const char *after = strrchr(text, ')');
-    char state;
-    int pgrp;
-    return after && sscanf(after + 1, " %c %d %d %d", &state, ret_parent, &pgrp, ret_session) == 4 &&
-           state != 'Z';
+    char *at = strrchr(text, ')');
+    if (!at || strlen(at) < 4)
+        return false;
+    ret[STATE] = at[2];
+    at += 3;
+    for (int field = PARENT; field < FIELDS; field++)
+        ret[field] = strtoll(at, &at, 10);
+    return true;
 }
 
 /* One round of SIGKILL to all of a session but its leader, or, with session 0,
@@ -108,10 +123,10 @@ static size_t sweep(pid_t session)
     for (struct dirent *e; (e = readdir(dir));) {
         char *end;
         long pid = strtol(e->d_name, &end, 10);
-        pid_t parent, in;
-        if (*end || pid <= 1 || pid == getpid() || !read_stat(e->d_name, &parent, &in))
+        long long its[FIELDS];
+        if (*end || pid <= 1 || pid == getpid() || !read_stat(e->d_name, its) || its[STATE] == 'Z')
             continue;
-        bool hit = session ? in == session && pid != session : parent == getpid();
+        bool hit = session ? its[SESSION] == session && pid != session : its[PARENT] == getpid();
         if (hit && !kill((pid_t)pid, SIGKILL))
             found++;
     }
@@ -136,6 +151,44 @@ static void sweep_all(pid_t session)
         ;
 }
 
+static void watch(struct named *worker, bool on)
+{
+    n_watched += (unsigned)on - (unsigned)worker->watched;
+    worker->watched = on;
+}
+
+/* Not the first thread alone, which may end before the others. */
+static bool all_threads_exit(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *dir = opendir(path);
+    bool all = dir;
+    for (struct dirent *e; all && (e = readdir(dir));) {
+        long long its[FIELDS];
+        snprintf(path, sizeof(path), "%d/task/%.20s", pid, e->d_name);
+        if (e->d_name[0] != '.' && read_stat(path, its))
+            all = its[FLAGS] & PF_EXITING;
+    }
+    if (dir)
+        closedir(dir);
+    return all;
+}
+
+static void look_at(struct named *worker)
+{
+    long long its[FIELDS];
+    char pid[16];
+    snprintf(pid, sizeof(pid), "%d", worker->pid);
+    /* A code of 0 may be one that is not known yet, or not to be known. */
+    if (!read_stat(pid, its) || !(its[FLAGS] & PF_EXITING) || !its[EXIT_CODE] ||
+        (its[THREADS] > 1 && !all_threads_exit(worker->pid)))
+        return;
+    watch(worker, false);
+    sweep_all(worker->pid);
+    say(RF_KEEPER_DYING, worker->id, worker->pid, (int)its[EXIT_CODE], NULL);
+}
+
 static void reap_one(pid_t pid)
 {
     struct named *worker = by_pid(pid);
@@ -149,6 +202,7 @@ static void reap_one(pid_t pid)
         return;
     }
     uint64_t id = worker->id;
+    watch(worker, false);
     *worker = named[--n_named];
     say(RF_KEEPER_DIED, id, pid, status, NULL);
 }
@@ -180,7 +234,7 @@ static void adopt(uint64_t id, pid_t pid)
         say(RF_KEEPER_DIED, id, pid, SIGKILL, "no such child");
         return;
     }
-    named[n_named++] = (struct named){id, pid};
+    named[n_named++] = (struct named){id, pid, false};
     reap(); /* it may have ended already, and its SIGCHLD was taken before */
 }
 
@@ -198,6 +252,10 @@ static void obey(const struct rf_keeper_msg *msg)
     case RF_KEEPER_KILL:
         if (worker)
             kill(worker->pid, SIGKILL);
+        break;
+    case RF_KEEPER_WATCH:
+        if (worker)
+            watch(worker, msg->value && proc_is_ours());
         break;
     default: /* a later gateway's order: the build is the same, so this cannot come */
         break;
@@ -249,7 +307,7 @@ int main(int argc, char **argv)
         prctl(PR_SET_CHILD_SUBREAPER, 1);
     gateway = (int)strtol(argv[1], NULL, 10);
     fcntl(gateway, F_SETFD, FD_CLOEXEC);
-    named[n_named++] = (struct named){strtoull(argv[2], NULL, 10), (pid_t)strtol(argv[3], NULL, 10)};
+    named[n_named++] = (struct named){strtoull(argv[2], NULL, 10), (pid_t)strtol(argv[3], NULL, 10), false};
 
     sigset_t all;
     sigfillset(&all);
@@ -258,8 +316,12 @@ int main(int argc, char **argv)
     for (;;) {
         reap();
         struct pollfd wait[2] = {{gateway, POLLIN, 0}, {signals, POLLIN, 0}};
-        if (poll(wait, 2, -1) < 0 && errno != EINTR)
+        int ready = poll(wait, 2, n_watched ? WATCH_MS : -1);
+        if (ready < 0 && errno != EINTR)
             end();
+        for (size_t i = 0; n_watched && !ready && i < n_named; i++)
+            if (named[i].watched)
+                look_at(&named[i]);
         struct signalfd_siginfo info;
         while (read(signals, &info, sizeof(info)) > 0)
             ;
