@@ -30,7 +30,7 @@ struct zygote {
     struct rf_owner_map owner;     /* as was asked for last */
     int64_t spare_due_ms; /* a kernel has taken the one that there was; 0: none is due */
     uint64_t spawned;
-    time_t last_request;
+    time_t started, last_request;
 };
 
 /* In a worker it outlives the zygote's own things. */
@@ -222,10 +222,9 @@ static int serve(struct zygote *zygote, struct client *client)
 }
 
 /* Starts this program anew on the same listening socket, in whose queue the
- * clients wait: what it loaded has changed.  Returns only if that fails. */
-static void start_again(struct zygote *zygote, const char *changed)
+ * clients wait.  Returns only if that fails. */
+static void start_again(struct zygote *zygote)
 {
-    rf_log(RF_LOG_WARN, "zygote", "%s changed: starting again", changed);
     char text[16384];
     int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
@@ -244,16 +243,35 @@ static void start_again(struct zygote *zygote, const char *changed)
     rf_log(RF_LOG_ERROR, "zygote", "cannot start %s again: %s", argv[0], strerror(errno));
 }
 
+static bool is_old(const struct zygote *zygote)
+{
+    int renew_s = zygote->options->renew_s;
+    return renew_s && seconds() - zygote->started >= renew_s;
+}
+
+/* Has what it loaded changed, or have its kernels had one layout of memory for long? */
+static bool is_outdated(struct zygote *zygote)
+{
+    const char *changed = rf_watch_changed(zygote->watch);
+    if (changed)
+        rf_log(RF_LOG_WARN, "zygote", "%s changed: starting again", changed);
+    else if (is_old(zygote))
+        rf_log(RF_LOG_INFO, "zygote", "%d s old: starting again", zygote->options->renew_s);
+    return changed || is_old(zygote);
+}
+
 /* How long the next poll may take: a spare is made when no kernel was asked for for
  * a while, so that it takes no time from the one that was just started. */
 static int wait_ms(const struct zygote *zygote)
 {
-    int idle_s = zygote->options->idle_s;
-    time_t idle = seconds() - zygote->last_request;
+    int idle_s = zygote->options->idle_s, renew_s = zygote->options->renew_s;
+    time_t ends = idle_s ? zygote->last_request + idle_s : zygote->started + renew_s;
+    if (renew_s && zygote->started + renew_s < ends)
+        ends = zygote->started + renew_s;
     int64_t left = zygote->spare_due_ms - milliseconds();
     if (zygote->spare_due_ms)
         return left > 0 ? (int)left : 0;
-    return idle_s ? (int)(idle_s - idle) * 1000 : -1;
+    return !idle_s && !renew_s ? -1 : ends > seconds() ? (int)(ends - seconds()) * 1000 : 0;
 }
 
 /* Waits for a client, and makes a spare meanwhile.  0 with *ret_fd; 1 in a new worker;
@@ -268,9 +286,8 @@ static int await_client(struct zygote *zygote, int *ret_fd)
         int n = options->direct ? 1 : poll(&wait, 1, wait_ms(zygote));
         if (n < 0 && errno != EINTR)
             return -errno;
-        const char *changed = n > 0 ? rf_watch_changed(zygote->watch) : NULL;
-        if (changed && !options->direct)
-            start_again(zygote, changed);
+        if (n >= 0 && !options->direct && is_outdated(zygote))
+            start_again(zygote);
         if (!n && zygote->spare_due_ms) {
             zygote->spare_due_ms = 0;
             if (!rf_spare_is_there(&zygote->spare) && make_spare(zygote) == 1)
@@ -307,7 +324,7 @@ static int serve_all(struct zygote *zygote)
 
 int rf_zygote_serve(const struct rf_zygote_options *options)
 {
-    struct zygote zygote = {.options = options, .last_request = seconds(),
+    struct zygote zygote = {.options = options, .started = seconds(), .last_request = seconds(),
                             .spare = {.keeper = -1, .worker = -1},
                             .owner = {.fd = -1},
                             .shape = rf_sandbox_shape_guess()};

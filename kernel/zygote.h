@@ -17,6 +17,7 @@ struct rf_zygote_options {
     bool direct;
     const char *keeper_path; /* the ringfence-keeper program */
     int idle_s;              /* ends after so many seconds without a request; 0: never */
+    int renew_s;             /* starts anew when it is so old; 0: never */
     const char *preload;     /* for the status */
     const char *const *watch; /* files and folders that were loaded, borrowed */
     size_t n_watch;

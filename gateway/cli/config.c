@@ -72,6 +72,7 @@ static const struct {
     size_t offset;
 } numbers[] = {
     {"zygote_idle", offsetof(struct rf_config, zygote_idle)},
+    {"zygote_renew", offsetof(struct rf_config, zygote_renew)},
     {"max_message", offsetof(struct rf_config, max_message)},
     {"spool_max", offsetof(struct rf_config, spool_max)},
     {"history_size", offsetof(struct rf_config, history_size)},
@@ -100,7 +101,7 @@ static int read_member(const char *key, const json_t *value, struct rf_config *c
     }
     return rf_error_set(err, -EINVAL,
                         "there is no setting \"%.60s\" (known: preload, zygote, zygote_idle, "
-                        "max_message, spool_max, history_size, profile, sandbox, profiles)",
+                        "zygote_renew, max_message, spool_max, history_size, profile, sandbox, profiles)",
                         key);
 }
 

@@ -2,8 +2,8 @@
  * ~/.config/ringfence/config.json.
  *
  * One JSON object; the command line goes before it.  Keys: "preload" (list of
- * module names), "zygote" ("auto" or "off"), "zygote_idle" (seconds),
- * "max_message", "spool_max" (bytes), "history_size" (cells), "profile" (a
+ * module names), "zygote" ("auto" or "off"), "zygote_idle", "zygote_renew"
+ * (seconds), "max_message", "spool_max" (bytes), "history_size" (cells), "profile" (a
  * name), "sandbox" ("auto" or "require"), "profiles" (see profile.h).  Another
  * key, or a value of another kind, is an error that names it.
  */
@@ -21,7 +21,7 @@ struct json_t; /* of jansson */
 struct rf_config {
     char *preload; /* owned; module names with commas; NULL: not set */
     bool zygote_off;
-    int64_t zygote_idle, max_message, spool_max, history_size; /* 0: not set */
+    int64_t zygote_idle, zygote_renew, max_message, spool_max, history_size; /* 0: not set */
     char *profile, *sandbox;                                   /* owned; NULL: not set */
     struct json_t *profiles;                                   /* owned; NULL: none */
 };

@@ -19,7 +19,7 @@
 
 struct values {
     const char *file, *python, *preload, *zygote, *log_level, *transport, *ip, *profile, *sandbox;
-    int64_t zygote_idle, max_message, spool_max, history_size;
+    int64_t zygote_idle, zygote_renew, max_message, spool_max, history_size;
     int64_t zmq_heartbeat, shell, iopub, stdin_, control, hb;
 };
 
@@ -42,6 +42,8 @@ static const struct rf_option options[] = {
      "off: a zygote of its own for this kernel (also RINGFENCE_ZYGOTE=off)"},
     {"zygote-idle", 0, "SECONDS", RF_OPTION_NUMBER, FIELD(zygote_idle),
      "a zygote that is started ends after so long without a request (3600)"},
+    {"zygote-renew", 0, "SECONDS", RF_OPTION_NUMBER, FIELD(zygote_renew),
+     "one that is so old starts anew, with another layout of its memory (86400)"},
     {"max-message", 0, "BYTES", RF_OPTION_NUMBER, FIELD(max_message),
      "a client that sends a larger message is cut off (256M)"},
     {"spool-max", 0, "BYTES", RF_OPTION_NUMBER, FIELD(spool_max),
@@ -133,12 +135,14 @@ static int choose_zygote(const struct values *values, const struct rf_config *co
         return rf_error_set(err, -EINVAL, "%s is auto or off, not %s",
                             values->zygote ? "--zygote" : "RINGFENCE_ZYGOTE", zygote);
     int64_t idle = values->zygote_idle ? values->zygote_idle : config->zygote_idle;
+    int64_t renew = values->zygote_renew ? values->zygote_renew : config->zygote_renew;
     *ret = (struct rf_zygote_spec){
         .kernel_program = paths->kernel_program,
         .keeper_program = paths->keeper_program,
         .start_script = paths->start_script,
         .preload = values->preload ? values->preload : config->preload ? config->preload : "",
         .idle_s = idle > INT_MAX / 1000 ? INT_MAX / 1000 : (int)idle,
+        .renew_s = renew > INT_MAX / 1000 ? INT_MAX / 1000 : (int)renew,
         .direct = zygote ? !strcmp(zygote, "off") : config->zygote_off,
     };
     if (!values->python)

@@ -190,12 +190,13 @@ static int start_program(const struct rf_zygote_spec *spec, int socket, const ch
                          struct rf_error *err)
 {
     const char *program = spec->python ? spec->python : spec->kernel_program;
-    char idle[16], fd_text[8];
+    char idle[16], renew[16], fd_text[8];
     snprintf(idle, sizeof(idle), "%d", spec->idle_s ? spec->idle_s : RF_ZYGOTE_IDLE_S);
+    snprintf(renew, sizeof(renew), "%d", spec->renew_s ? spec->renew_s : RF_ZYGOTE_RENEW_S);
     snprintf(fd_text, sizeof(fd_text), "%d", ZYGOTE_FD);
     const char *argv[] = {program,     "-P",   spec->start_script,   "--listen-fd", fd_text,
                           "--keeper",  spec->keeper_program, "--preload",   spec->preload,
-                          "--idle",    idle,   spec->direct ? "--direct" : NULL, NULL};
+                          "--idle",    idle,   "--renew", renew, spec->direct ? "--direct" : NULL, NULL};
     RF_AUTO(rf_closep) int log =
         open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (log < 0)

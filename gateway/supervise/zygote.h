@@ -19,6 +19,8 @@
 #include "common/error.h"
 
 #define RF_ZYGOTE_IDLE_S 3600 /* --zygote-idle: a zygote without requests ends after this */
+#define RF_ZYGOTE_RENEW_S 86400 /* --zygote-renew: one that is older starts anew, with another
+                                   layout of its memory and hash seed */
 
 struct rf_zygote_spec {
     const char *kernel_program; /* ringfence-kernel; borrowed, as all below */
@@ -27,6 +29,7 @@ struct rf_zygote_spec {
     const char *python;         /* another interpreter, absolute; NULL: ringfence-kernel */
     const char *preload;        /* module names with commas; "" for none */
     int idle_s;                 /* 0: RF_ZYGOTE_IDLE_S */
+    int renew_s;                /* 0: RF_ZYGOTE_RENEW_S */
     bool direct;                /* a zygote of our own */
 };
 

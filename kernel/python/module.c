@@ -310,7 +310,7 @@ static PyObject *py_answer(PyObject *self, PyObject *args)
 }
 
 PyDoc_STRVAR(zygote_serve_doc,
-             "zygote_serve(fd, direct, keeper_path, idle_seconds, preload, watch, imports)\n\n"
+             "zygote_serve(fd, direct, keeper_path, idle_s, renew_s, preload, watch, imports)\n\n"
              "Serves spawn requests on a listening (or, with direct, connected) socket.  Returns\n"
              "in each new worker, which may belong to no kernel yet: go on with await_spawn().  In\n"
              "the zygote it ends in SystemExit.");
@@ -368,8 +368,8 @@ static PyObject *py_zygote_serve(PyObject *self, PyObject *args)
     int direct;
     PyObject *watch, *imports;
     Py_ssize_t n_watch = 0, n_imports = 0;
-    if (!PyArg_ParseTuple(args, "ipyisOO:zygote_serve", &options.fd, &direct, &options.keeper_path,
-                          &options.idle_s, &options.preload, &watch, &imports))
+    if (!PyArg_ParseTuple(args, "ipyiisOO:zygote_serve", &options.fd, &direct, &options.keeper_path,
+                          &options.idle_s, &options.renew_s, &options.preload, &watch, &imports))
         return NULL;
     options.direct = direct != 0;
     const char **watched = paths_of(watch, &n_watch);

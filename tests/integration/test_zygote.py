@@ -12,7 +12,7 @@ import pytest
 
 import processes
 from helpers import (kernel_argv, kernel_environment, new_folder, ringfence_program,
-                     wait_until, zygote)
+                     wait_until, zygote, zygote_pid)
 
 pytestmark = pytest.mark.ringfence_only("about Ringfence's zygote")
 
@@ -27,6 +27,18 @@ def test_an_idle_zygote_ends_and_its_kernels_do_not(start, own_runtime):
     assert kernel.run("x * 7").result == "42"
     kernel.run("import os; os.kill(os.getpid(), 9)")
     assert kernel.run("x * 7").result == "42"
+
+
+def test_a_zygote_is_renewed(start, own_runtime):
+    """The process stays and has another layout of its memory; its kernels go on."""
+    seen = "import sys; hash('a'), id(None), sys.flags.hash_randomization"
+    kernel = start(env=own_runtime, arguments=["--zygote-renew", "6"])
+    before, pid = kernel.run(seen).result, zygote_pid(own_runtime)
+    assert before.endswith(", 1)")
+    assert start(env=own_runtime).run(seen).result == before
+    wait_until(lambda: start(env=own_runtime).run(seen).result != before, 60)
+    assert zygote_pid(own_runtime) == pid
+    assert kernel.run(seen).result == before
 
 
 def workers_in(cgroup):

@@ -164,7 +164,7 @@ def take_snapshot():
     raise OSError("this stand-in has no memory of its own")
 
 
-def zygote_serve(listen_fd, direct, keeper_path, idle_seconds, preload, watch, imports):
+def zygote_serve(listen_fd, direct, keeper_path, idle_s, renew_s, preload, watch, imports):
     global _spawned
     assert isinstance(keeper_path, bytes) and all(
         isinstance(path, bytes) for path in [*watch, *imports])

@@ -30,6 +30,7 @@ _MPLBACKEND = "module://matplotlib_inline.backend_inline"
 
 def main(argv: list[str]) -> None:
     """--listen-fd N --keeper PATH [--preload a,b] [--direct] [--idle SECONDS]
+    [--renew SECONDS]
 
     Returns in a worker that has ended; in the zygote SystemExit comes out of
     zygote_serve().
@@ -61,6 +62,7 @@ def main(argv: list[str]) -> None:
         options.direct,
         os.fsencode(options.keeper),
         options.idle,
+        options.renew,
         options.preload,
         watch,
         imports,
@@ -75,6 +77,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--preload", default="")
     parser.add_argument("--direct", action="store_true")
     parser.add_argument("--idle", type=int, default=0)
+    parser.add_argument("--renew", type=int, default=0)
     return parser.parse_args(argv)
 
 
