@@ -15,7 +15,7 @@
 
 #define PIECE ((uintptr_t)2 << 20)
 #define PAGE 4096u
-#define BEGUN 4    /* pieces that the worker has left: it goes through all */
+#define BEGUN 4    /* pieces in a row that the worker has left: it goes through all */
 #define PIECES_MIN 16 /* of a mapping: less is copied as quickly as it is looked at */
 #define SPANS_MAX 64
 
@@ -30,35 +30,26 @@ static struct span {
 static size_t n_spans;
 static bool found; /* the spans */
 
-/* Mappings of the process's own that are of huge pages for the most part. */
+/* Mappings of the process's own memory.  Which of them are of huge pages only smaps tells, and
+ * that looks at each page: 30 ms for 4 GB, in which no order would be obeyed. */
 static void find_spans(void)
 {
-    FILE *maps = fopen("/proc/self/smaps", "re");
+    FILE *maps = fopen("/proc/self/maps", "re");
     char line[512], mode[8] = "";
     uintptr_t start, end;
-    unsigned long huge_kb;
-    struct span span = {0};
+    unsigned long inode;
     n_spans = 0;
     found = true;
     while (maps && n_spans < SPANS_MAX && fgets(line, sizeof(line), maps)) {
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s", &start, &end, mode) == 3)
-            span = (struct span){(start + PIECE - 1) / PIECE * PIECE, end / PIECE * PIECE, false};
-        else if (sscanf(line, "AnonHugePages: %lu", &huge_kb) == 1 && !strcmp(mode, "rw-p") &&
-                 span.end > span.start && span.end - span.start >= PIECES_MIN * PIECE &&
-                 huge_kb >= (span.end - span.start) / 1024 / 2)
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s %*s %*s %lu", &start, &end, mode, &inode) != 4)
+            continue;
+        struct span span = {(start + PIECE - 1) / PIECE * PIECE, end / PIECE * PIECE, false};
+        if (!strcmp(mode, "rw-p") && !inode && span.end > span.start &&
+            span.end - span.start >= PIECES_MIN * PIECE)
             spans[n_spans++] = span;
     }
     if (maps)
         fclose(maps);
-}
-
-/* Does no other process have the page in the middle of it? */
-static bool is_ours(int pagemap, uintptr_t piece)
-{
-    uint64_t entry = 0;
-    off_t at = (off_t)((piece + PIECE / 2) / PAGE * sizeof(entry));
-    return pread(pagemap, &entry, sizeof(entry), at) == (ssize_t)sizeof(entry) &&
-           (!(entry >> 63) || entry >> 56 & 1);
 }
 
 static int open_pagemap(void)
@@ -66,15 +57,65 @@ static int open_pagemap(void)
     return open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 }
 
+static bool is_present(uint64_t entry)
+{
+    return entry >> 63;
+}
+
+/* No other process has the page. */
+static bool is_ours(uint64_t entry)
+{
+    return is_present(entry) && entry >> 56 & 1;
+}
+
+static bool is_shared(uint64_t entry)
+{
+    return is_present(entry) && !is_ours(entry);
+}
+
+/* Of the page in the middle of it; 0 where there is none. */
+static uint64_t probe(int pagemap, uintptr_t piece)
+{
+    uint64_t entry = 0;
+    off_t at = (off_t)((piece + PIECE / 2) / PAGE * sizeof(entry));
+    return pread(pagemap, &entry, sizeof(entry), at) == (ssize_t)sizeof(entry) ? entry : 0;
+}
+
+/* Pages of it for which `is` is true. */
+static size_t count(int pagemap, uintptr_t piece, bool (*is)(uint64_t entry))
+{
+    uint64_t entries[PIECE / PAGE];
+    size_t found_pages = 0;
+    ssize_t len = pread(pagemap, entries, sizeof(entries), (off_t)(piece / PAGE * sizeof(*entries)));
+    for (ssize_t i = 0; i < len / (ssize_t)sizeof(*entries); i++)
+        found_pages += is(entries[i]);
+    return found_pages;
+}
+
+/* A cell writes the counts of references of what it looks at; that is not to rewrite it.
+ * Of a huge page Linux tells the same for each page: whether the first one is shared. */
+static bool is_left(int pagemap, uintptr_t piece, uint64_t middle)
+{
+    return is_ours(middle) && count(pagemap, piece, is_ours) >= PIECE / PAGE / 2;
+}
+
+static bool is_asked(int socket)
+{
+    struct pollfd waiting = {socket, POLLIN, 0};
+    return poll(&waiting, 1, 0);
+}
+
 static size_t look_at(int pagemap, struct span *span)
 {
-    size_t left = 0, shared = 0;
-    for (uintptr_t piece = span->start; piece < span->end; piece += PIECE)
-        if (is_ours(pagemap, piece))
-            left++;
-        else
-            shared++;
-    span->begun = left >= BEGUN && shared;
+    size_t row = 0, shared = 0;
+    span->begun = false;
+    for (uintptr_t piece = span->start; piece < span->end; piece += PIECE) {
+        uint64_t middle = probe(pagemap, piece);
+        shared += is_shared(middle);
+        row = !span->begun && is_left(pagemap, piece, middle) ? row + 1 : 0;
+        span->begun |= row == BEGUN;
+    }
+    span->begun &= shared > 0;
     return span->begun ? shared * PIECE : 0;
 }
 
@@ -83,14 +124,17 @@ void rf_ahead_forget(void)
     found = false;
 }
 
-size_t rf_ahead_look(void)
+size_t rf_ahead_look(int socket)
 {
     RF_AUTO(rf_closep) int pagemap = open_pagemap();
     if (!found)
         find_spans();
     size_t bytes = 0;
-    for (size_t i = 0; pagemap >= 0 && i < n_spans; i++)
+    for (size_t i = 0; pagemap >= 0 && i < n_spans; i++) {
+        if (is_asked(socket))
+            return 0;
         bytes += look_at(pagemap, &spans[i]);
+    }
     return bytes;
 }
 
@@ -102,16 +146,21 @@ static void copy_piece(uintptr_t piece)
     madvise((void *)piece, PIECE, MADV_COLLAPSE);
 }
 
+/* Not where it would fill holes. */
+static bool is_worth_copying(int pagemap, uintptr_t piece)
+{
+    return is_shared(probe(pagemap, piece)) && count(pagemap, piece, is_present) == PIECE / PAGE;
+}
+
 void rf_ahead_copy(int socket)
 {
-    struct pollfd waiting = {socket, POLLIN, 0};
     RF_AUTO(rf_closep) int pagemap = open_pagemap();
     for (size_t i = 0; pagemap >= 0 && i < n_spans; i++)
         for (uintptr_t piece = spans[i].end; spans[i].begun && piece > spans[i].start;) {
             piece -= PIECE;
-            if (poll(&waiting, 1, 0))
+            if (is_asked(socket))
                 return;
-            if (!is_ours(pagemap, piece))
+            if (is_worth_copying(pagemap, piece))
                 copy_piece(piece);
         }
 }

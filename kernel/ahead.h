@@ -17,8 +17,9 @@
 
 /* In a checkpoint that begins: nothing is known yet. */
 void rf_ahead_forget(void);
-/* Bytes that are to be copied; 0: the worker has begun nothing large. */
-size_t rf_ahead_look(void);
+/* Bytes that are to be copied; 0: the worker has begun nothing large, or there is something to
+ * read on `socket`. */
+size_t rf_ahead_look(int socket);
 /* Copies what the last look found, until there is something to read on `socket`. */
 void rf_ahead_copy(int socket);
 

@@ -1,8 +1,8 @@
 /* See huge.h. */
 #include "kernel/huge.h"
 
-#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define HUGE (2ul << 20)
@@ -77,4 +77,95 @@ void rf_huge_block(void *start, size_t len)
     uintptr_t end = ((uintptr_t)start + len) / HUGE * HUGE;
     if (first < end)
         madvise((void *)first, end - first, MADV_HUGEPAGE);
+}
+
+/* --- large blocks --- */
+
+#define HEAD 64u
+#define MARK 0x52696e6766656e63u
+
+/* Before a block, at the start of its mapping. */
+struct head {
+    uintptr_t mark; /* MARK and the address: nothing else looks so by accident */
+    size_t mapped;
+};
+
+static struct head *head_of(const void *block)
+{
+    return (struct head *)((uintptr_t)block - HEAD);
+}
+
+bool rf_huge_is_large(const void *block)
+{
+    return (uintptr_t)block % HUGE == HEAD &&
+           head_of(block)->mark == (MARK ^ (uintptr_t)head_of(block));
+}
+
+/* As many whole huge pages at such a border, not to be touched yet. */
+static uint8_t *reserve(size_t len)
+{
+    uint8_t *all = mmap(NULL, len + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED)
+        return MAP_FAILED;
+    size_t before = -(uintptr_t)all % HUGE;
+    if (before)
+        munmap(all, before);
+    munmap(all + before + len, HUGE - before);
+    return all + before;
+}
+
+static void *begin(uint8_t *start, size_t mapped)
+{
+    *(struct head *)start = (struct head){MARK ^ (uintptr_t)start, mapped};
+    return start + HEAD;
+}
+
+/* 0: larger than memory can be. */
+static size_t whole_pages(size_t size)
+{
+    return size < SIZE_MAX / 2 ? (HEAD + size + HUGE - 1) / HUGE * HUGE : 0;
+}
+
+void *rf_huge_large_new(size_t size)
+{
+    size_t len = whole_pages(size);
+    uint8_t *start = len ? reserve(len) : MAP_FAILED;
+    if (start == MAP_FAILED)
+        return NULL;
+    if (mmap(start, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+        MAP_FAILED) {
+        munmap(start, len);
+        return NULL;
+    }
+    madvise(start, len, MADV_HUGEPAGE);
+    return begin(start, len);
+}
+
+/* The pages themselves move, as long as they come to lie on borders again. */
+static void *move(struct head *head, size_t len)
+{
+    uint8_t *to = reserve(len);
+    if (to == MAP_FAILED)
+        return NULL;
+    if (mremap(head, head->mapped, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED) {
+        munmap(to, len);
+        return NULL;
+    }
+    return begin(to, len);
+}
+
+void *rf_huge_large_resize(void *block, size_t size)
+{
+    struct head *head = head_of(block);
+    size_t len = whole_pages(size);
+    if (!len)
+        return NULL;
+    if (len == head->mapped || mremap(head, head->mapped, len, 0) != MAP_FAILED)
+        return begin((uint8_t *)head, len);
+    return move(head, len);
+}
+
+void rf_huge_large_free(void *block)
+{
+    munmap(head_of(block), head_of(block)->mapped);
 }

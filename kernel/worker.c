@@ -321,7 +321,7 @@ static int yield(uint64_t turn)
 
 static int copy_ahead(void)
 {
-    size_t bytes = turn_to_yield ? 0 : rf_ahead_look(); /* where memory is short, none is spent */
+    size_t bytes = turn_to_yield ? 0 : rf_ahead_look(RF_WORKER_SOCKET); /* where memory is short, none is spent */
     char text[24];
     int n = snprintf(text, sizeof(text), "%zu", bytes);
     struct rf_bytes part = {(uint8_t *)text, (size_t)n};

@@ -10,6 +10,8 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <stdint.h>
+#include <string.h>
 #include <time.h>
 
 #include "kernel/fork.h"
@@ -51,25 +53,48 @@ static void *advise(void *block, size_t size)
 static void *block_new(void *unused, size_t size)
 {
     (void)unused;
-    return advise(below.malloc(below.context, size), size);
+    return size >= RF_HUGE_LARGE ? rf_huge_large_new(size)
+                                 : advise(below.malloc(below.context, size), size);
 }
 
 static void *block_zeroed(void *unused, size_t n, size_t size)
 {
     (void)unused;
-    return advise(below.calloc(below.context, n, size), n * size);
-}
-
-static void *block_resize(void *unused, void *block, size_t size)
-{
-    (void)unused;
-    return advise(below.realloc(below.context, block, size), size);
+    size_t len = size && n > SIZE_MAX / size ? SIZE_MAX : n * size;
+    return len >= RF_HUGE_LARGE ? rf_huge_large_new(len)
+                                : advise(below.calloc(below.context, n, size), len);
 }
 
 static void block_free(void *unused, void *block)
 {
     (void)unused;
-    below.free(below.context, block);
+    if (rf_huge_is_large(block))
+        rf_huge_large_free(block);
+    else
+        below.free(below.context, block);
+}
+
+/* `from` has that size at least. */
+static void *copy_to(void *to, void *from, size_t size)
+{
+    if (to) {
+        memcpy(to, from, size);
+        block_free(NULL, from);
+    }
+    return to;
+}
+
+static void *block_resize(void *unused, void *block, size_t size)
+{
+    (void)unused;
+    bool large = rf_huge_is_large(block);
+    if (large && size >= RF_HUGE_LARGE)
+        return rf_huge_large_resize(block, size);
+    if (large)
+        return copy_to(block_new(NULL, size), block, size);
+    void *resized = advise(below.realloc(below.context, block, size), size);
+    void *moved = resized && size >= RF_HUGE_LARGE ? rf_huge_large_new(size) : NULL;
+    return moved ? copy_to(moved, resized, size) : resized;
 }
 
 void rf_module_prepare(void)

@@ -1,6 +1,10 @@
-/* kernel/ahead: a checkpoint sees what its worker rewrites, copies it, and both keep their own. */
+/* kernel/ahead: a checkpoint sees what its worker rewrites, copies it, and both keep their own;
+ * what is only touched it leaves alone. */
 #include "tests/unit/check.h"
 
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,15 +18,16 @@
 #define PIECES 32
 #define REWRITTEN 8
 
-/* On a border of pieces; NULL where the machine has no huge pages. */
-static uint8_t *huge_memory(void)
+/* On a border of pieces, so many of them present; NULL where the machine has no huge pages
+ * and they are wanted. */
+static uint8_t *new_memory(bool huge, size_t present)
 {
     uint8_t *all = mmap(NULL, (PIECES + 1) * PIECE, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(all != MAP_FAILED);
     uint8_t *memory = (uint8_t *)(((uintptr_t)all + PIECE - 1) / PIECE * PIECE);
-    int r = madvise(memory, PIECES * PIECE, MADV_HUGEPAGE);
-    memset(memory, 1, PIECES * PIECE);
+    int r = madvise(memory, PIECES * PIECE, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    memset(memory, 1, present * PIECE);
     FILE *maps = r ? NULL : fopen("/proc/self/smaps", "re");
     char line[512];
     unsigned long kb, most = 0;
@@ -31,7 +36,7 @@ static uint8_t *huge_memory(void)
             most = kb;
     if (maps)
         fclose(maps);
-    return most * 1024 == PIECES * PIECE ? memory : NULL;
+    return !huge || most * 1024 == present * PIECE ? memory : NULL;
 }
 
 static bool holds(const uint8_t *from, const uint8_t *to, uint8_t value)
@@ -39,45 +44,102 @@ static bool holds(const uint8_t *from, const uint8_t *to, uint8_t value)
     return *from == value && !memcmp(from, from + 1, (size_t)(to - from) - 1);
 }
 
-/* The exit status of the checkpoint, 0 when all is well. */
-static int look_and_copy(const uint8_t *memory, int socket)
+static void rewrite(uint8_t *memory)
+{
+    memset(memory, 2, REWRITTEN * PIECE);
+}
+
+/* As counts of references are. */
+static void touch(uint8_t *memory)
+{
+    for (size_t at = 0; at < REWRITTEN * PIECE; at += 8 * 4096)
+        memory[at] = 1;
+}
+
+static void touch_here_and_there(uint8_t *memory)
+{
+    for (size_t piece = 0; piece < PIECES; piece += 2)
+        memory[piece * PIECE] = 1;
+}
+
+static void leave(uint8_t *memory)
+{
+}
+
+static bool rewritten(const uint8_t *memory, int socket)
+{
+    char byte = 0;
+    size_t shared = rf_ahead_look(socket);
+    if (shared != (PIECES - REWRITTEN) * PIECE)
+        return false;
+    rf_ahead_copy(socket);
+    return rf_ahead_look(socket) <= shared && holds(memory, memory + PIECES * PIECE, 1) &&
+           write(socket, &byte, 1) == 1 && poll(&(struct pollfd){socket, POLLIN, 0}, 1, -1) == 1 &&
+           !rf_ahead_look(socket); /* an order has come */
+}
+
+static bool untouched(const uint8_t *memory, int socket)
+{
+    char byte = 0;
+    return !rf_ahead_look(socket) && write(socket, &byte, 1) == 1;
+}
+
+/* What a worker does, and whether that is what its checkpoint sees. */
+static const struct job {
+    bool huge;
+    size_t present;
+    void (*act)(uint8_t *memory);
+    bool (*is_seen)(const uint8_t *memory, int socket);
+} jobs[] = {
+    {true, PIECES, rewrite, rewritten},
+    {false, PIECES, rewrite, rewritten},
+    {false, PIECES, touch, untouched},
+    {true, PIECES, touch_here_and_there, untouched},
+    {true, PIECES - REWRITTEN, leave, untouched},
+};
+
+static bool be_checkpoint(const struct job *job, const uint8_t *memory, int socket)
 {
     char byte = 0;
     rf_ahead_forget();
-    if (rf_ahead_look())
-        return 1; /* nothing was rewritten yet */
-    if (write(socket, &byte, 1) != 1 || read(socket, &byte, 1) != 1)
-        return 2;
-    size_t shared = rf_ahead_look();
-    if (shared != (PIECES - REWRITTEN) * PIECE)
-        return 3;
-    rf_ahead_copy(socket);
-    if (rf_ahead_look() > shared)
-        return 4;
-    return holds(memory, memory + PIECES * PIECE, 1) ? 0 : 5;
+    return !rf_ahead_look(socket) && write(socket, &byte, 1) == 1 && read(socket, &byte, 1) == 1 &&
+           job->is_seen(memory, socket);
+}
+
+/* False: no huge pages. */
+static bool try_job(const struct job *job)
+{
+    uint8_t *memory = new_memory(job->huge, job->present);
+    int pair[2], status = -1;
+    char byte;
+    if (!memory)
+        return false;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    pid_t child = fork();
+    if (!child)
+        _exit(!be_checkpoint(job, memory, pair[1]));
+    close(pair[1]);
+    if (read(pair[0], &byte, 1) == 1) {
+        job->act(memory);
+        assert_int_equal(write(pair[0], &byte, 1), 1);
+        if (read(pair[0], &byte, 1) == 1)
+            send(pair[0], &byte, 1, MSG_NOSIGNAL); /* it may have ended */
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(pair[0]);
+    bool whole = holds(memory + REWRITTEN * PIECE, memory + job->present * PIECE, 1) &&
+                 holds(memory, memory + REWRITTEN * PIECE, job->act == rewrite ? 2 : 1);
+    assert_true(whole);
+    munmap(memory, PIECES * PIECE);
+    return true;
 }
 
 static void test_copies_what_is_rewritten(void **state)
 {
-    uint8_t *memory = huge_memory(), *begun = memory + REWRITTEN * PIECE;
-    int pair[2], status = -1;
-    char byte;
-    if (!memory)
-        skip();
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    pid_t child = fork();
-    if (!child)
-        _exit(look_and_copy(memory, pair[1]));
-    close(pair[1]);
-    if (read(pair[0], &byte, 1) == 1) {
-        memset(memory, 2, REWRITTEN * PIECE);
-        assert_int_equal(write(pair[0], &byte, 1), 1);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-    assert_true(holds(memory, begun, 2));
-    assert_true(holds(begun, memory + PIECES * PIECE, 1));
-    close(pair[0]);
+    for (size_t i = 0; i < sizeof(jobs) / sizeof(*jobs); i++)
+        if (!try_job(&jobs[i]))
+            skip();
 }
 
 int main(void)

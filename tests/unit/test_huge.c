@@ -14,22 +14,35 @@
 #define SMALL 64 /* arenas that come first, in small pages */
 #define ARENAS 72
 
-/* Is the mapping in which it lies marked?  (A machine without huge pages marks none.) */
-static bool is_huge(const void *address)
+/* Of the mapping in which it lies. */
+struct mapping {
+    bool marked; /* never on a machine without huge pages */
+    unsigned long huge_kb;
+};
+
+static struct mapping look_at(const void *address)
 {
     char line[512];
     uintptr_t start = 0, end = 0;
-    bool within = false, found = false;
+    bool within = false;
+    struct mapping found = {0};
     FILE *maps = fopen("/proc/self/smaps", "re");
     assert_non_null(maps);
     while (fgets(line, sizeof(line), maps)) {
         if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &start, &end) == 2)
             within = start <= (uintptr_t)address && (uintptr_t)address < end;
         else if (within && !strncmp(line, "VmFlags:", 8))
-            found = strstr(line, " hg") != NULL;
+            found.marked = strstr(line, " hg") != NULL;
+        else if (within)
+            sscanf(line, "AnonHugePages: %lu", &found.huge_kb);
     }
     fclose(maps);
     return found;
+}
+
+static bool is_huge(const void *address)
+{
+    return look_at(address).marked;
 }
 
 static bool machine_has_them(void)
@@ -87,8 +100,69 @@ static void test_blocks(void **state)
     munmap(map, len);
 }
 
+static bool holds(const uint8_t *from, const uint8_t *to, uint8_t value)
+{
+    return *from == value && !memcmp(from, from + 1, (size_t)(to - from) - 1);
+}
+
+/* Whether as much would be huge pages now. */
+static bool are_free(size_t len)
+{
+    uint8_t *block = rf_huge_large_new(len);
+    assert_non_null(block);
+    memset(block, 1, len);
+    bool huge = look_at(block).huge_kb * 1024 >= len;
+    rf_huge_large_free(block);
+    return huge;
+}
+
+/* As a list that is appended to, which cannot stay where it is. */
+static void test_a_large_block_grows(void **state)
+{
+    size_t len = 16 * HUGE, before;
+    uint8_t *block = rf_huge_large_new(len), *barrier;
+    assert_true(block && rf_huge_is_large(block) && (uintptr_t)block % 16 == 0);
+    assert_true(holds(block, block + len, 0));
+    memset(block, 7, len);
+    for (int step = 0; step < 12; step++, len = before + before / 8 + 1) {
+        block = rf_huge_large_resize(block, len);
+        assert_true(block && rf_huge_is_large(block));
+        barrier = rf_huge_large_new(len);
+        memset(block, 7, len);
+        assert_true(holds(block, block + len, 7));
+        assert_true(holds(barrier, barrier + 100, 0));
+        rf_huge_large_free(barrier);
+        before = len;
+    }
+    if (are_free(before))
+        assert_true(look_at(block).huge_kb * 1024 > before / 2);
+    block = rf_huge_large_resize(block, 20 * HUGE);
+    assert_true(block && holds(block, block + 20 * HUGE, 7));
+    assert_null(rf_huge_large_resize(block, SIZE_MAX - 10));
+    assert_null(rf_huge_large_new(SIZE_MAX / 4));
+    assert_true(holds(block, block + 20 * HUGE, 7));
+    rf_huge_large_free(block);
+}
+
+static void test_other_blocks_are_not_large(void **state)
+{
+    uint8_t *map = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(map != MAP_FAILED);
+    uint8_t *aligned = map + (HUGE - (uintptr_t)map % HUGE) % HUGE;
+    assert_false(rf_huge_is_large(NULL) || rf_huge_is_large(aligned + 64) ||
+                 rf_huge_is_large(aligned + 16));
+    uint8_t *block = rf_huge_large_new(HUGE);
+    assert_non_null(block);
+    memcpy(aligned, block - 64, 128); /* what one looks like, elsewhere */
+    assert_false(rf_huge_is_large(aligned + 64));
+    rf_huge_large_free(block);
+    munmap(map, 2 * HUGE);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_arenas), cmocka_unit_test(test_blocks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_arenas), cmocka_unit_test(test_blocks),
+                                       cmocka_unit_test(test_a_large_block_grows),
+                                       cmocka_unit_test(test_other_blocks_are_not_large)};
     return TESTS(tests);
 }
