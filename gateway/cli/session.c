@@ -202,6 +202,7 @@ int rf_session_run(struct rf_session_options *options, struct rf_error *err)
     uv_loop_t loop;
     struct session s = {.loop = &loop, .options = options, .parent_fd = -1};
     signal(SIGPIPE, SIG_IGN);
+    options->limits.since_us = (int64_t)(uv_hrtime() / 1000);
     if (sodium_init() < 0 || uv_loop_init(&loop)) {
         rf_error_set(err, -EIO, "the event loop or the random number generator does not start");
         return 1;

@@ -15,7 +15,7 @@ struct rf_session_options {
     struct rf_connection connection;
     const char *connection_file; /* borrowed */
     struct rf_supervisor_options supervisor;
-    struct rf_limits limits; /* born_us is filled in; `profile` is borrowed */
+    struct rf_limits limits; /* since_us and born_us are filled in; `profile` is borrowed */
     const char *note;        /* for the banner, beside the layers; "" for none; borrowed */
     bool connection_first;   /* if the file is to be written, then before the kernel starts */
     size_t max_message, spool_max, history_cells; /* 0: the defaults */

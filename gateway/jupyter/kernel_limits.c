@@ -114,7 +114,7 @@ static int64_t idle_deadline(const struct rf_kernel *kernel)
 static int64_t life_deadline(const struct rf_kernel *kernel)
 {
     const struct rf_limits *limits = &kernel->options.limits;
-    return limits->life_us ? limits->born_us + limits->life_us : INT64_MAX;
+    return limits->life_us ? limits->since_us + limits->life_us : INT64_MAX;
 }
 
 int64_t rf_kernel_limits_deadline(const struct rf_kernel *kernel)

@@ -18,8 +18,9 @@ struct rf_limits {
     uint64_t output_bytes; /* of one cell */
     int64_t cell_us;       /* run time of one cell */
     int64_t idle_us;       /* without a request */
-    int64_t life_us;       /* from born_us on */
-    int64_t born_us;       /* monotonic */
+    int64_t life_us;       /* of the sandbox, from since_us on */
+    int64_t since_us;      /* monotonic */
+    int64_t born_us;       /* likewise: of this kernel, which may be a branch */
 };
 
 /* the limit KEY (VALUE) of the profile PROFILE; to raise it: ... */

@@ -332,11 +332,16 @@ def test_a_kernel_without_work_ends(own_runtime, kernel_name):
 def test_a_kernel_ends_after_its_lifetime(own_runtime, kernel_name):
     env = {**own_runtime, **configuration(mayfly={"lifetime": 8}), "XDG_RUNTIME_DIR": own_runtime["XDG_RUNTIME_DIR"]}
     child, client = raw_gateway(env, "--profile", "mayfly")
+    told = []
+    client.execute_interactive("%branch", timeout=30, output_hook=told.append)
+    (branch,) = re.findall(r"--existing (\S+)", "".join(
+        each["content"].get("text", "") for each in told))
     reply = client.execute_interactive("import time; time.sleep(60)", timeout=30)
     assert reply["content"]["ename"] == "KernelShutdown"
     assert "the limit lifetime (8 s)" in reply["content"]["evalue"]
     client.stop_channels()
     assert child.wait(20) == 0
+    wait_until(lambda: not os.path.exists(branch))
 
 
 # Output

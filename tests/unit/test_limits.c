@@ -50,6 +50,7 @@ static struct rig *rig_with(struct rf_limits limits)
 {
     limits.profile = "tight";
     limits.born_us = 1000000; /* a rig's clock starts there */
+    limits.since_us += limits.born_us;
     struct rig *rig = rig_new_limited(&limits);
     rig_hello(rig);
     rig_clear(rig);
@@ -148,6 +149,17 @@ static void test_the_end_of_a_life(void **state)
     rig_free(rig);
 }
 
+/* It was born two seconds after the sandbox in which it lives. */
+static void test_the_end_of_a_branchs_life(void **state)
+{
+    struct rig *rig = rig_with((struct rf_limits){.life_us = 3000000, .since_us = -2000000});
+    pass(rig, 900000);
+    rig_expect(rig, "");
+    pass(rig, 100000);
+    assert_true(said(rig, "the limit lifetime (3 s)") && said(rig, "shutdown 0\n"));
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_a_cell_that_takes_too_long),
         cmocka_unit_test(test_the_end_of_an_idle_kernel),
         cmocka_unit_test(test_the_end_of_a_life),
+        cmocka_unit_test(test_the_end_of_a_branchs_life),
     };
     return TESTS(tests);
 }
