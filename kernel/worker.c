@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -70,9 +71,22 @@ static int place_fds(const int fds[RF_FD_COUNT])
     return 0;
 }
 
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
+/* Without SA_RESTART: that is what it is for. */
+static int await_nudges(void)
+{
+    struct sigaction nothing = {.sa_handler = do_nothing};
+    return sigaction(RF_WORKER_NUDGE, &nothing, NULL) ? -errno : 0;
+}
+
 int rf_worker_install(const int fds[RF_FD_COUNT], uint64_t generation)
 {
     int r = place_fds(fds);
+    r = r ? r : await_nudges();
     if (r)
         return r;
     setsid();

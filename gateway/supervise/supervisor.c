@@ -14,6 +14,7 @@
 #include "gateway/supervise/usage.h"
 
 #define CLOSED_GRACE_MS 200        /* a worker that closed its socket has so long to die by itself */
+#define NUDGE_MS 100               /* after an interrupt that has not ended the cell */
 #define STEADY_MS 5000             /* a worker that lived for so long did not fail to start */
 #define FULL \
     "; files in memory (/tmp, /dev/shm) or shared segments take up most of it, so the sandbox is made " \
@@ -21,6 +22,16 @@
 
 static void start_fresh(struct rf_supervisor *s);
 static void worker_died(struct rf_supervisor *s, int wait_status, const char *reason);
+/* Python looks for signals and then makes a call that waits: one that comes in between is not
+ * seen until that is over.  Another signal, of no meaning, ends the call. */
+static void on_nudge(uv_timer_t *timer)
+{
+    struct rf_supervisor *s = timer->data;
+    if (s->link && s->state == RUNNING && rf_kernel_is_busy(s->kernel))
+        rf_keeper_order(s->keeper, RF_KEEPER_SIGNAL, rf_link_generation(s->link), 0,
+                        RF_WORKER_NUDGE);
+}
+
 static void on_watchdog(uv_timer_t *timer);
 static void on_closed_long(uv_timer_t *timer);
 
@@ -591,12 +602,14 @@ void rf_supervisor_interrupt(struct rf_supervisor *s)
 {
     if (s->link)
         rf_keeper_order(s->keeper, RF_KEEPER_SIGNAL, rf_link_generation(s->link), 0, SIGINT);
+    uv_timer_start(&s->timers[NUDGE], on_nudge, NUDGE_MS, 0);
 }
 
 void rf_supervisor_rested(struct rf_supervisor *s, int64_t run_us, size_t waiting)
 {
     s->starts = 0;
     stop_timer(s, AHEAD);
+    stop_timer(s, NUDGE);
     rf_supervisor_watch(s, false);
     if (s->making.process && s->making.in_cell) { /* its answer would be taken for another cell's */
         kill_worker(s, "it broke the worker protocol (a reply before the checkpoint)");

@@ -24,7 +24,7 @@ enum rf_supervisor_state {
     STOPPED,
 };
 
-enum { IDLE, WATCHDOG, CLOSED, ORDER, AHEAD, TIMERS };
+enum { IDLE, WATCHDOG, CLOSED, ORDER, AHEAD, NUDGE, TIMERS };
 
 /* A death between its notice and its report, which says what became of it. */
 struct rf_supervisor_death {

@@ -15,11 +15,16 @@
 #ifndef RINGFENCE_WORKER_H
 #define RINGFENCE_WORKER_H
 
+#include <signal.h>
 #include <stdint.h>
 
 #include <ringfence/limits.h>
 
 #define RF_WORKER_PROTOCOL 1u
+
+/* Sent some time after a SIGINT that has not ended the cell: ends a system call that Python has
+ * gone into without having seen that one.  Children that do not know it ignore it. */
+#define RF_WORKER_NUDGE SIGURG
 
 enum rf_packet_flag {
     RF_PACKET_FIRST = 1u, /* the body starts here; descriptors come with this packet only */

@@ -43,6 +43,18 @@ def test_interrupt(kernel, mode, code):
     assert kernel.run("1+1").result == "2"
 
 
+@pytest.mark.ringfence_only("ipykernel waits for the call's end")
+def test_interrupt_that_comes_just_before_a_call_that_waits(kernel, mode):
+    """Python looks for signals before the call: it has not seen this one when it waits.  The same
+    happens when a signal lets the call go on."""
+    cell = running(kernel, "import os, signal\nsignal.siginterrupt(signal.SIGINT, False)\n"
+                           "os.read(os.pipe()[0], 1)")
+    time.sleep(0.2)
+    kernel.km.interrupt_kernel()
+    assert interrupted(cell)
+    assert kernel.run("1+1").result == "2"
+
+
 @pytest.mark.ringfence_only("ipykernel 7.4 does not wake its loop for SIGINT")
 def test_interrupt_await(kernel, mode):
     cell = running(kernel, "import asyncio; await asyncio.sleep(1000)")

@@ -157,6 +157,23 @@ def test_interrupt_is_ignored_while_idle(worker):
     assert worker.value("t.done()") == "False"
 
 
+def test_interrupt_for_what_waits_behind_a_checkpoint(worker):
+    worker.run("import time")
+    os.kill(worker.pid, signal.SIGSTOP)
+    worker.send(fake.MSG_CHECKPOINT, 3)
+    request = worker.begin("time.sleep(60)")
+    worker.interrupt()
+    os.kill(worker.pid, signal.SIGCONT)
+    assert worker.finish(request).content["ename"] == "KeyboardInterrupt"
+    assert 3 in worker.checkpoints
+    os.kill(worker.pid, signal.SIGSTOP)
+    worker.send(fake.MSG_CHECKPOINT, 4)
+    worker.interrupt()
+    os.kill(worker.pid, signal.SIGCONT)
+    worker.until(lambda: 4 in worker.checkpoints)
+    assert worker.value("1") == "1"
+
+
 def test_handlers_in_and_out_of_cells(worker):
     code = "import signal; signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     assert worker.value(code) == "True"

@@ -46,7 +46,7 @@ class Interrupts:
     """Owns the process's SIGINT handler.  All methods: main thread only."""
 
     def __init__(self) -> None:
-        self._taken = False  # a request was taken from the socket and is not yet armed
+        self._taken = False  # a message is taken from the socket, and no request is armed yet
         self._pending = False
         self._awaiting: Cancellable | None = None
         self._pressed = 0  # while _awaiting
@@ -55,12 +55,14 @@ class Interrupts:
         set_handler(_SIGINT, self._on_edge)
 
     def take(self) -> None:
-        """A request begins: from here on a signal counts for it."""
+        """A message is about to be taken, and is there: if it is a request, a signal counts
+        for it from here on."""
         self._taken = True
 
     def drop(self) -> None:
-        """What came was no request: a signal kept for one is void."""
-        self._pending = False
+        """What came was no request: a signal is kept for one that waits behind it."""
+        self._taken = False
+        self._pending = self._pending and _message_waits()
 
     def arm(self) -> None:
         """From here on a signal raises KeyboardInterrupt; at once if one was kept."""

@@ -135,7 +135,8 @@ class CellLoop:
         """Returns when a message may be read; meanwhile the loop runs if it has work."""
         while True:
             if self._loop is None or self._loop.is_closed():
-                return  # recv() waits
+                select.select([_ringfence.fileno()], [], [])
+                return
             if self._has_work(self._loop):
                 if self._run_until_message(self._loop):
                     return

@@ -188,11 +188,13 @@ class Worker:
     def _step(self) -> bool:
         """Takes one message; False after EXIT."""
         if self.queue:
+            self.interrupts.take()
             kind, about, parts = self.queue.popleft()
         else:
             self.loop.wait()
             if not _ringfence.is_worker():
                 return True
+            self.interrupts.take()
             kind, about, parts = _ringfence.recv(-1)
         if kind != _ringfence.MSG_REQUEST:
             self.interrupts.drop()
@@ -244,7 +246,6 @@ class Worker:
     # -- requests -------------------------------------------------------------
 
     def _on_request(self, request_id: int, parts: list[bytes]) -> bool:
-        self.interrupts.take()
         try:
             asked = Request(request_id, parts)
         except ValueError as exc:
