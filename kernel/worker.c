@@ -450,11 +450,12 @@ static int64_t copying_between(struct counts then, struct counts now)
     return copied > 0 ? copied * FAULT_NS / 1000 : 0;
 }
 
-/* Nothing was asked for a while, and nothing waits. */
+/* Nothing was asked for a while, and nothing waits.  An order whose cost has a bound came
+ * right after a cell, however late it is read: that machine has no time to spare. */
 static bool is_idle(void)
 {
     struct pollfd wait = {RF_WORKER_SOCKET, POLLIN, 0};
-    return microseconds(CLOCK_MONOTONIC) - replied_us > IDLE_US && !poll(&wait, 1, 0);
+    return most_us >= INT64_MAX && microseconds(CLOCK_MONOTONIC) - replied_us > IDLE_US && !poll(&wait, 1, 0);
 }
 
 /* A library that can be forked ends its threads before the fork, and makes new ones after
