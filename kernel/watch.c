@@ -19,8 +19,8 @@
 #define CHANGES (MOVES | IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO)
 
 struct look {
-    char *path; /* owned */
-    bool told;  /* of a change of it there will be an event */
+    const char *path; /* in the block of the watch */
+    bool told;        /* of a change of it there will be an event */
     bool there;
     mode_t type;
     ino_t inode;
@@ -114,9 +114,22 @@ static void take_look(struct look *look, struct timespec *ret_changed)
     *ret_changed = st.st_ctim;
 }
 
+/* One block with all paths behind it: a worker, too, lets go of it, and each of many small
+ * ones that it frees would be a write to a page of the zygote's. */
+static struct rf_watch *make_room(const char *const *paths, size_t n, char **ret_texts)
+{
+    size_t size = sizeof(struct rf_watch) + n * sizeof(struct look), texts = 0;
+    for (size_t i = 0; i < n; i++)
+        texts += strlen(paths[i]) + 1;
+    struct rf_watch *watch = calloc(1, size + texts);
+    *ret_texts = (char *)watch + size;
+    return watch;
+}
+
 struct rf_watch *rf_watch_new(const char *const *paths, size_t n, struct timespec since)
 {
-    struct rf_watch *watch = calloc(1, sizeof(*watch) + n * sizeof(struct look));
+    char *text;
+    struct rf_watch *watch = make_room(paths, n, &text);
     struct timespec now;
     if (!watch)
         return NULL;
@@ -125,9 +138,8 @@ struct rf_watch *rf_watch_new(const char *const *paths, size_t n, struct timespe
     for (size_t i = 0; i < n; i++) {
         struct look *look = &watch->looks[watch->n];
         struct timespec changed;
-        look->path = strdup(paths[i]);
-        if (!look->path)
-            return rf_watch_free(watch);
+        look->path = text;
+        text = stpcpy(text, paths[i]) + 1;
         watch->n++;
         look->told = watch_path(watch->events, look->path);
         take_look(look, &changed);
@@ -139,8 +151,6 @@ struct rf_watch *rf_watch_new(const char *const *paths, size_t n, struct timespe
 
 struct rf_watch *rf_watch_free(struct rf_watch *watch)
 {
-    for (size_t i = 0; watch && i < watch->n; i++)
-        free(watch->looks[i].path);
     if (watch) {
         rf_closep(&watch->events);
         rf_closep(&watch->mounts);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -342,6 +343,7 @@ int rf_zygote_serve(const struct rf_zygote_options *options)
     if (filters)
         rf_log(RF_LOG_ERROR, "zygote", "the filter of system calls cannot be made: %s",
                strerror(-filters));
+    malloc_trim(0); /* each fork would copy the page tables of what that took, and tidy it up */
     signal(SIGCHLD, SIG_IGN); /* nobody waits for the keepers */
     int r = serve_all(&zygote);
     signal(SIGCHLD, SIG_DFL);
