@@ -21,6 +21,7 @@
 
 /* The worker-to-be's own: there is one in a process. */
 static int asked = -1;
+static bool taken; /* before it was made */
 static int keeper_end = -1;
 static struct rf_sandbox sandbox;
 static struct rf_sandbox_policy policy; /* owned until the walls are up */
@@ -29,6 +30,7 @@ static char folder[PATH_MAX];
 /* What keeper-to-be and worker-to-be tell each other: how it went so far. */
 struct verdict {
     int code;
+    int have; /* as in struct rf_sandbox, from the keeper */
     char text[RF_KEEPER_TEXT_MAX]; /* of an error; a note from the keeper, what it lost from the worker */
 };
 
@@ -54,7 +56,7 @@ void rf_spare_drop(struct rf_spare *spare)
 
 static void say(int to, int code, const char *text)
 {
-    struct verdict verdict = {.code = code};
+    struct verdict verdict = {.code = code, .have = sandbox.have};
     snprintf(verdict.text, sizeof(verdict.text), "%s", text);
     (void)!send(to, &verdict, sizeof(verdict), MSG_NOSIGNAL);
 }
@@ -151,21 +153,20 @@ static int close_walls(const struct order *order, int to_worker)
     return 0;
 }
 
-/* The keeper-to-be, pid 1 inside: walls up as far as they need no policy, worker
- * forked, and once a gateway is there the rest of them, and the small program
- * takes over.  Returns only in the worker-to-be. */
+/* The keeper-to-be, pid 1 inside: worker forked, which finds its feet meanwhile; walls up
+ * as far as they need no policy, and once a gateway is there the rest of them; then the
+ * small program takes over.  Returns only in the worker-to-be. */
 static void keep(int program, int from_zygote, int worker_end, const int pair[2])
 {
     struct order order;
     signal(SIGCHLD, SIG_DFL);
-    int r = rf_sandbox_enter(&sandbox);
-    pid_t worker = r ? -1 : fork();
+    pid_t worker = fork();
     if (!worker)
         return;
-    if (!r && worker < 0)
-        r = rf_error_errno(&sandbox.error, -errno, "fork of the worker");
+    int r = worker < 0 ? rf_error_errno(&sandbox.error, -errno, "fork of the worker") : 0;
     close(worker_end); /* so that a worker that ends is noticed at the other end */
     close(pair[1]);
+    r = r ? r : rf_sandbox_enter(&sandbox);
     int asking = await_order(from_zygote, &order);
     r = r ? r : asking;
     r = r ? r : close_walls(&order, pair[0]);
@@ -215,21 +216,19 @@ static void be_spare(const struct rf_spare_base *base, int pairs[PAIRS][2])
     close(pairs[KEEPER][1]);
     close(pairs[BETWEEN][0]);
     close(base->keeper_program);
-    if (sandbox.root.fd >= 0)
-        close(sandbox.root.fd);
-    sandbox.root.fd = -1;
     asked = pairs[WORKER][1];
     keeper_end = pairs[BETWEEN][1];
 }
 
 int rf_spare_make(struct rf_spare *spare, const struct rf_spare_base *base,
-                  struct rf_sandbox_shape shape)
+                  struct rf_sandbox_shape shape, bool at_once)
 {
     int pairs[PAIRS][2];
     int r = make_pairs(pairs, PAIRS);
     if (r)
         return r;
     rf_sandbox_init(&sandbox, base->sandbox, shape);
+    taken = at_once;
     base->hooks->before();
     pid_t pid = rf_sandbox_clone(&sandbox);
     if (!pid) {
@@ -265,7 +264,7 @@ int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request, i
 bool rf_spare_is_asked(void)
 {
     struct pollfd wait = {asked, POLLIN, 0};
-    return poll(&wait, 1, 0) != 0;
+    return taken || poll(&wait, 1, 0) != 0;
 }
 
 /* Number 0 is taken before the install, which gives out low numbers, and once more
@@ -342,6 +341,7 @@ static int confine(void)
     struct verdict verdict;
     if (!hear(keeper_end, &verdict) || verdict.code)
         return -ESHUTDOWN;
+    sandbox.have |= verdict.have;
     if (verdict.text[0])
         dprintf(2, "ringfence: %s\n", verdict.text);
     int r = report(rf_sandbox_confine(&sandbox));

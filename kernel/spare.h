@@ -40,10 +40,10 @@ struct rf_spawn {
 };
 void rf_spawn_deinit(struct rf_spawn *spawn);
 
-/* Forks one.  Returns 1 in its worker-to-be (after the child hook), 0 in the
- * zygote, -errno when the machine has no room. */
+/* Forks one; `at_once`: a kernel waits for it.  Returns 1 in its worker-to-be (after the
+ * child hook), 0 in the zygote, -errno when the machine has no room. */
 int rf_spare_make(struct rf_spare *spare, const struct rf_spare_base *base,
-                  struct rf_sandbox_shape shape);
+                  struct rf_sandbox_shape shape, bool at_once);
 bool rf_spare_is_there(const struct rf_spare *spare);
 /* Gives it the request's descriptors and parts, and `owner_map` (or -1; see
  * kernel/sandbox/sandbox.h); it is the zygote's no more.  -errno when it is dead. */
@@ -51,7 +51,7 @@ int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request, i
 /* Ends it. */
 void rf_spare_drop(struct rf_spare *spare);
 
-/* In the worker-to-be: has a request come? */
+/* In the worker-to-be: has a request come, or is it about to? */
 bool rf_spare_is_asked(void);
 /* Waits for it, then takes descriptors, umask and limits.  1 with *ret, 0 when the
  * zygote is gone, -errno. */

@@ -81,12 +81,12 @@ static const char *why_not_here(const struct rf_frame *request)
 }
 
 /* 1: this is a new worker; 0; -errno. */
-static int make_spare(struct zygote *zygote)
+static int make_spare(struct zygote *zygote, bool at_once)
 {
     unsigned tasks = rf_count_tasks();
     if (tasks > 1)
         rf_log(RF_LOG_WARN, "zygote", "%u threads run here: a preloaded module started them", tasks);
-    int r = rf_spare_make(&zygote->spare, &zygote->base, zygote->shape);
+    int r = rf_spare_make(&zygote->spare, &zygote->base, zygote->shape, at_once);
     if (r < 0)
         rf_log(RF_LOG_ERROR, "zygote", "cannot fork: %s", strerror(-r));
     return r;
@@ -127,7 +127,7 @@ static int prepare_spare(struct zygote *zygote, struct rf_sandbox_shape shape)
     if (rf_spare_is_there(&zygote->spare) && !is_same_shape(zygote->spare.shape, shape))
         rf_spare_drop(&zygote->spare);
     zygote->shape = shape;
-    return rf_spare_is_there(&zygote->spare) ? 0 : make_spare(zygote);
+    return rf_spare_is_there(&zygote->spare) ? 0 : make_spare(zygote, true);
 }
 
 /* Why this request gets no kernel from here; NULL: it can. */
@@ -291,7 +291,7 @@ static int await_client(struct zygote *zygote, int *ret_fd)
             start_again(zygote);
         if (!n && zygote->spare_due_ms) {
             zygote->spare_due_ms = 0;
-            if (!rf_spare_is_there(&zygote->spare) && make_spare(zygote) == 1)
+            if (!rf_spare_is_there(&zygote->spare) && make_spare(zygote, false) == 1)
                 return 1;
         }
         if (n <= 0)
