@@ -48,7 +48,8 @@ enum rf_worker_msg {
                                content, buffers...]: a client's request, its JSON as it came */
     RF_MSG_INPUT_REPLY = 2, /* request; [content of the input_reply] */
     RF_MSG_CHECKPOINT = 3,  /* checkpoint id; [] or [microseconds (decimal): make none if pages
-                               worth more were copied since the last one]; 1 descriptor: the
+                               worth more were copied since the last one; INT64_MAX: at any cost,
+                               and there is time to give back memory]; 1 descriptor: the
                                checkpoint's control socket.  While a cell runs: to be made at its
                                end, before its reply */
     RF_MSG_EXIT = 4,        /* 0; []: run exit handlers and end */
