@@ -153,6 +153,22 @@ int rf_mount_attach(int mount, const struct rf_mount_root *root, const char *pat
     return 0;
 }
 
+int rf_mount_attach_first(int mount, const struct rf_mount_root *root, const char *path, bool file)
+{
+    RF_AUTO(rf_closep) int taken = mount;
+    if (taken < 0)
+        return taken;
+    for (int tries = 0; move_mount(taken, "", root->fd, path + 1, MOVE_MOUNT_F_EMPTY_PATH); tries++) {
+        if (errno != ENOENT || tries)
+            return -errno;
+        int r = make_one(root->fd, path + 1, file);
+        r = r == -ENOENT ? make_below(root, path, file) : r;
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
 int rf_mount_restrict(const struct rf_mount_root *root, const char *path, uint64_t attributes)
 {
     RF_AUTO(rf_closep) int target = open_below(root, path);

@@ -34,6 +34,9 @@ struct rf_mount_root {
 /* Attaches `mount` (taken over) at `path` below `root`.  What is missing of the
  * path is made, as a folder or with `file` as an empty file at its end. */
 int rf_mount_attach(int mount, const struct rf_mount_root *root, const char *path, bool file);
+/* The same in fewer calls, before anything of the policy's is mounted: what the root then
+ * holds is the system's, and no symbolic link of anybody's stands in the path. */
+int rf_mount_attach_first(int mount, const struct rf_mount_root *root, const char *path, bool file);
 /* Makes what is missing of the folder `path` below `root`. */
 int rf_mount_make_folder(const struct rf_mount_root *root, const char *path);
 /* Makes a symbolic link there. */

@@ -79,8 +79,8 @@ static int attach_copy(struct rf_sandbox *sandbox, const char *path, uint64_t at
     struct stat st;
     if (stat(path, &st))
         return errno == ENOENT || errno == EACCES ? 0 : -errno; /* this machine has none */
-    return rf_mount_attach(rf_mount_copy_system(path, attributes), &sandbox->root, path,
-                           !S_ISDIR(st.st_mode));
+    return rf_mount_attach_first(rf_mount_copy_system(path, attributes), &sandbox->root, path,
+                                 !S_ISDIR(st.st_mode));
 }
 
 static int attach_all(struct rf_sandbox *sandbox, const char *const *paths, size_t n,
@@ -140,13 +140,13 @@ int rf_step_devices(struct rf_sandbox *sandbox)
     if (r)
         return r;
     int pts = rf_mount_new("devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
-    return rf_mount_attach(pts, &sandbox->root, "/dev/pts", false);
+    return rf_mount_attach_first(pts, &sandbox->root, "/dev/pts", false);
 }
 
 int rf_step_proc(struct rf_sandbox *sandbox)
 {
     int proc = rf_mount_new("proc", NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-    return rf_mount_attach(proc, &sandbox->root, "/proc", false);
+    return rf_mount_attach_first(proc, &sandbox->root, "/proc", false);
 }
 
 /* Better than none: Python, the keeper and much else read /proc/self. */
@@ -199,7 +199,7 @@ static int close_part(struct rf_sandbox *sandbox, const char *path, bool hide)
     bool file = !S_ISDIR(st.st_mode);
     const char *over = !hide ? path + 1 : file ? RF_EMPTY_FILE : RF_EMPTY_FOLDER;
     int tree = copy_inside(sandbox, over, READ_ONLY | MOUNT_ATTR_NOEXEC);
-    return rf_mount_attach(tree, &sandbox->root, path, file);
+    return rf_mount_attach_first(tree, &sandbox->root, path, file);
 }
 
 int rf_step_mask_proc(struct rf_sandbox *sandbox)
