@@ -1,6 +1,7 @@
 /* See ahead.h. */
 #include "kernel/ahead.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -17,7 +19,8 @@
 #define PAGE 4096u
 #define BEGUN 4    /* pieces in a row that the worker has left: it goes through all */
 #define PIECES_MIN 16 /* of a mapping: less is copied as quickly as it is looked at */
-#define SPANS_MAX 64
+#define SHARED_MAX (PIECE / PAGE / 8) /* pages that others have, in a piece that is gathered */
+#define SPANS_MAX 256
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
@@ -30,7 +33,17 @@ static struct span {
 static size_t n_spans;
 static bool found; /* the spans */
 
-/* Mappings of the process's own memory.  Which of them are of huge pages only smaps tells, and
+long rf_resident_pages(void)
+{
+    char text[128];
+    RF_AUTO(rf_closep) int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    long total, resident;
+    text[n > 0 ? n : 0] = '\0';
+    return sscanf(text, "%ld %ld", &total, &resident) == 2 ? resident : 0;
+}
+
+/* Mappings of the process's own memory, half present at least.  Which of them are of huge pages only smaps tells, and
  * that looks at each page: 30 ms for 4 GB, in which no order would be obeyed. */
 static void find_spans(void)
 {
@@ -38,6 +51,7 @@ static void find_spans(void)
     char line[512], mode[8] = "";
     uintptr_t start, end;
     unsigned long inode;
+    size_t most = 2 * PAGE * (size_t)rf_resident_pages();
     n_spans = 0;
     found = true;
     while (maps && n_spans < SPANS_MAX && fgets(line, sizeof(line), maps)) {
@@ -45,7 +59,7 @@ static void find_spans(void)
             continue;
         struct span span = {(start + PIECE - 1) / PIECE * PIECE, end / PIECE * PIECE, false};
         if (!strcmp(mode, "rw-p") && !inode && span.end > span.start &&
-            span.end - span.start >= PIECES_MIN * PIECE)
+            span.end - span.start >= PIECES_MIN * PIECE && span.end - span.start <= most)
             spans[n_spans++] = span;
     }
     if (maps)
@@ -162,5 +176,33 @@ void rf_ahead_copy(int socket)
                 return;
             if (is_worth_copying(pagemap, piece))
                 copy_piece(piece);
+        }
+}
+
+static bool is_whole_and_ours(int pagemap, uintptr_t piece)
+{
+    return count(pagemap, piece, is_ours) >= PIECE / PAGE - SHARED_MAX &&
+           count(pagemap, piece, is_present) == PIECE / PAGE;
+}
+
+static int64_t milliseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void rf_ahead_gather(int socket, int most_ms)
+{
+    int64_t until = milliseconds() + most_ms;
+    RF_AUTO(rf_closep) int pagemap = open_pagemap();
+    find_spans();
+    for (size_t i = 0; pagemap >= 0 && i < n_spans; i++)
+        for (uintptr_t piece = spans[i].start; piece < spans[i].end; piece += PIECE) {
+            if (is_asked(socket) || milliseconds() >= until)
+                return;
+            if (is_whole_and_ours(pagemap, piece) && madvise((void *)piece, PIECE, MADV_COLLAPSE) &&
+                (errno == ENOMEM || errno == EINVAL))
+                return; /* no room, or no such call */
         }
 }

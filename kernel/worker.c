@@ -25,6 +25,8 @@
 #define FAULT_NS 2500 /* about what a copied page costs */
 #define FORK_TIMES 3 /* the copy's own start, and the end of the one that it replaces, beside ours */
 #define IDLE_US 20000 /* since the last reply: then there is time to give back memory */
+#define REWRITTEN_US 40000 /* of copies, some 64 MB: less is not worth putting together */
+#define GATHER_MS 2000
 #define STREAM_PIECE (256u << 10) /* text in one message */
 #define FENCE_TIMEOUT_MS 2000     /* a gateway that is stopped must not stop the cell for ever */
 
@@ -270,11 +272,34 @@ int rf_worker_recv(int timeout_ms, struct rf_frame *ret)
     }
 }
 
+struct counts {
+    long faults, pages;
+};
+
+static struct counts count_memory(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (struct counts){usage.ru_minflt, rf_resident_pages()};
+}
+
+/* What the last checkpoint cost after its fork: the pages that were copied
+ * since.  Faults by which the process grew are no copies. */
+static int64_t copying_between(struct counts then, struct counts now)
+{
+    long grown = now.pages > then.pages ? now.pages - then.pages : 0;
+    long copied = then.faults ? now.faults - then.faults - grown : 0;
+    return copied > 0 ? copied * FAULT_NS / 1000 : 0;
+}
+
+static struct counts at_checkpoint; /* the last one */
+
 static int become_worker(const struct rf_frame *order)
 {
     int r = rf_worker_install(order->fds, order->request_id);
     if (!r)
         rf_sandbox_oom(RF_OOM_WORKER);
+    at_checkpoint = count_memory(); /* which it comes of */
     return r;
 }
 
@@ -418,44 +443,22 @@ static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, const char 
     rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
 }
 
-static long resident_pages(void)
-{
-    char text[128];
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    long total, resident;
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    return sscanf(text, "%ld %ld", &total, &resident) == 2 ? resident : 0;
-}
-
-struct counts {
-    long faults, pages;
-};
-
-static struct counts count_memory(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (struct counts){usage.ru_minflt, resident_pages()};
-}
-
-/* What the last checkpoint cost after its fork: the pages that were copied
- * since.  Faults by which the process grew are no copies. */
-static int64_t copying_between(struct counts then, struct counts now)
-{
-    long grown = now.pages > then.pages ? now.pages - then.pages : 0;
-    long copied = then.faults ? now.faults - then.faults - grown : 0;
-    return copied > 0 ? copied * FAULT_NS / 1000 : 0;
-}
-
 /* Nothing was asked for a while, and nothing waits.  An order whose cost has a bound came
  * right after a cell, however late it is read: that machine has no time to spare. */
 static bool is_idle(void)
 {
     struct pollfd wait = {RF_WORKER_SOCKET, POLLIN, 0};
     return most_us >= INT64_MAX && microseconds(CLOCK_MONOTONIC) - replied_us > IDLE_US && !poll(&wait, 1, 0);
+}
+
+void rf_worker_gather(void)
+{
+    if (!rf_generation() || !is_idle() ||
+        copying_between(at_checkpoint, count_memory()) < REWRITTEN_US)
+        return;
+    int64_t began = microseconds(CLOCK_THREAD_CPUTIME_ID);
+    rf_ahead_gather(RF_WORKER_SOCKET, GATHER_MS);
+    asked_us += microseconds(CLOCK_THREAD_CPUTIME_ID) - began; /* no cost of a cell's checkpoint */
 }
 
 /* A library that can be forked ends its threads before the fork, and makes new ones after
@@ -472,15 +475,14 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
 {
     if (!rf_generation())
         return -ECHILD;
-    static struct counts then;
     struct counts now = count_memory();
-    int64_t copying = copying_between(then, now);
+    int64_t copying = copying_between(at_checkpoint, now);
     if (control >= 0 && (uint64_t)copying > most_us) {
         close(control);
         tell_checkpoint(id, 0, copying, "dear", "");
         return 0;
     }
-    then = now;
+    at_checkpoint = now;
     fflush(NULL);
     if (is_idle() && rf_count_tasks() == 1) /* what is left is copied again after the fork anyway */
         rf_snapshot_give_back();

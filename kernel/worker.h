@@ -41,6 +41,10 @@ int rf_worker_recv(int timeout_ms, struct rf_frame *ret);
 /* The newest descriptor that came with a message, or -1; the caller's. */
 int rf_worker_take_fd(void);
 
+/* Before a checkpoint: where cells have rewritten much since the last one and nothing waits, puts
+ * that together in huge pages (kernel/ahead.h), for two seconds at most. */
+void rf_worker_gather(void);
+
 /* Makes a checkpoint of this process that listens on `control` (taken over; -1
  * when user code left no number for it: none is made).  `reason`: why it is
  * crash-only; "": it is not.  `spared`: so many threads beside the main one can

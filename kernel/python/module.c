@@ -294,6 +294,16 @@ static PyObject *py_is_worker(PyObject *self, PyObject *unused)
     return PyBool_FromLong(rf_generation() != 0);
 }
 
+PyDoc_STRVAR(gather_doc, "gather()\n\nBefore a checkpoint, in a worker that rests (kernel/worker.h).");
+
+static PyObject *py_gather(PyObject *self, PyObject *unused)
+{
+    Py_BEGIN_ALLOW_THREADS;
+    rf_worker_gather();
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(checkpoint_doc,
              "checkpoint(checkpoint_id, reason) -> None or (type, id, [bytes, ...])\n\n"
              "Makes a checkpoint with the newest descriptor that came with a message; with a\n"
@@ -486,6 +496,7 @@ static PyMethodDef methods[] = {
     {"stream_write", py_stream_write, METH_VARARGS, stream_write_doc},
     {"fileno", py_fileno, METH_NOARGS, fileno_doc},
     {"is_worker", py_is_worker, METH_NOARGS, is_worker_doc},
+    {"gather", py_gather, METH_NOARGS, gather_doc},
     {"checkpoint", py_checkpoint, METH_VARARGS, checkpoint_doc},
     {"answer", py_answer, METH_VARARGS, answer_doc},
     {"is_asked", py_is_asked, METH_NOARGS, is_asked_doc},

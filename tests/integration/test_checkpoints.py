@@ -273,17 +273,8 @@ def signal_checkpoints(name):
 """
 
 
-IN_HUGE_PAGES = """
+LOOK_AT = """
 import ctypes, re
-data = bytearray(64 << 20)
-data.extend(bytes(64 << 20))
-objects = [(n, str(n)) for n in range(1_000_000)]
-grown, between = [], []
-for n in range(12_000_000):
-    grown.append(None)
-    if n % 100_000 == 0:
-        between.append(bytearray(4 << 20)) # so that it has to move
-fresh = bytearray(b"1") * (64 << 20)
 
 def look_at(held):
     for line in open("/proc/self/smaps"):
@@ -296,6 +287,18 @@ def look_at(held):
 
 def middle(buffer):
     return look_at(ctypes.addressof(ctypes.c_char.from_buffer(buffer, len(buffer) // 2)))
+"""
+
+IN_HUGE_PAGES = LOOK_AT + """
+data = bytearray(64 << 20)
+data.extend(bytes(64 << 20))
+objects = [(n, str(n)) for n in range(1_000_000)]
+grown, between = [], []
+for n in range(12_000_000):
+    grown.append(None)
+    if n % 100_000 == 0:
+        between.append(bytearray(4 << 20)) # so that it has to move
+fresh = bytearray(b"1") * (64 << 20)
 
 items = ctypes.c_void_p.from_address(id(grown) + tuple.__basicsize__).value
 there_are_some = middle(fresh)[1] >= 60
@@ -309,6 +312,42 @@ there_are_some = middle(fresh)[1] >= 60
 def test_what_is_large_lies_in_huge_pages(fresh):
     """A fork of small pages takes 17 ms per gigabyte, and their end as much."""
     assert ok(fresh.run(IN_HUGE_PAGES)).result == "(True, True, True)"
+
+
+REWRITE = LOOK_AT + """
+import os, time
+
+def rewrite():
+    pid = os.fork()
+    if not pid: # while it shares them, no checkpoint copies them ahead
+        time.sleep(60)
+        os._exit(0)
+    data[:] = bytes(len(data))
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+
+data = bytearray(b"1") * (128 << 20)
+middle(data)[1]
+"""
+
+
+@pytest.mark.skipif(tuple(map(int, os.uname().release.split(".")[:2])) < (6, 1),
+                    reason="absent layer: MADV_COLLAPSE")
+def test_what_was_rewritten_is_huge_pages_again(fresh):
+    """In the worker's next rest: else each checkpoint and each resume copies small pages."""
+    if int(ok(fresh.run(REWRITE)).result) < 100:
+        pytest.skip("absent layer: free huge pages")
+    settled(fresh)
+    assert fresh.run("os.kill(os.getpid(), 11)").status == "error"
+    assert int(ok(fresh.run("rewrite(); middle(data)[1]")).result) < 64
+    settled(fresh)
+    assert int(ok(fresh.run("middle(data)[1]")).result) > 64
+    # Not while a task of the user's is to go on.
+    ok(fresh.run("import asyncio; task = asyncio.create_task(asyncio.sleep(3600))"))
+    settled(fresh)
+    ok(fresh.run("rewrite()"))
+    settled(fresh)
+    assert int(ok(fresh.run("middle(data)[1]")).result) < 64
 
 
 def test_faults(fresh):

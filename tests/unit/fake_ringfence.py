@@ -132,6 +132,10 @@ def stream_write(fd, text, about):
         os.write(fd, data)
 
 
+def gather():
+    """Nothing to put together."""
+
+
 def checkpoint(checkpoint_id, reason, spared):
     """The copy listens on a socket in the checkpoints' folder; each connection
     brings 8 bytes of generation and becomes a new worker's socket."""

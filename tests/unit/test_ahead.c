@@ -1,8 +1,9 @@
 /* kernel/ahead: a checkpoint sees what its worker rewrites, copies it, and both keep their own;
- * what is only touched it leaves alone. */
+ * what is only touched it leaves alone.  What a worker has copied in small pages it puts together. */
 #include "tests/unit/check.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +15,27 @@
 
 #include "kernel/ahead.h"
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 #define PIECE ((size_t)2 << 20)
 #define PIECES 32
 #define REWRITTEN 8
+
+/* Of the mapping that has most. */
+static size_t bytes_in_huge_pages(void)
+{
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    char line[512];
+    size_t kb, most = 0;
+    while (maps && fgets(line, sizeof(line), maps))
+        if (sscanf(line, "AnonHugePages: %zu", &kb) == 1 && kb > most)
+            most = kb;
+    if (maps)
+        fclose(maps);
+    return most * 1024;
+}
 
 /* On a border of pieces, so many of them present; NULL where the machine has no huge pages
  * and they are wanted. */
@@ -28,15 +47,7 @@ static uint8_t *new_memory(bool huge, size_t present)
     uint8_t *memory = (uint8_t *)(((uintptr_t)all + PIECE - 1) / PIECE * PIECE);
     int r = madvise(memory, PIECES * PIECE, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     memset(memory, 1, present * PIECE);
-    FILE *maps = r ? NULL : fopen("/proc/self/smaps", "re");
-    char line[512];
-    unsigned long kb, most = 0;
-    while (maps && fgets(line, sizeof(line), maps))
-        if (sscanf(line, "AnonHugePages: %lu", &kb) == 1 && kb > most)
-            most = kb;
-    if (maps)
-        fclose(maps);
-    return !huge || most * 1024 == present * PIECE ? memory : NULL;
+    return !huge || (!r && bytes_in_huge_pages() == present * PIECE) ? memory : NULL;
 }
 
 static bool holds(const uint8_t *from, const uint8_t *to, uint8_t value)
@@ -142,8 +153,48 @@ static void test_copies_what_is_rewritten(void **state)
             skip();
 }
 
+static void rewrite_all(uint8_t *memory)
+{
+    pid_t child = fork();
+    if (!child) {
+        pause();
+        _exit(0);
+    }
+    memset(memory, 3, PIECES * PIECE);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static void test_puts_together_what_was_copied(void **state)
+{
+    uint8_t *memory = new_memory(true, PIECES), byte = 0;
+    int pair[2];
+    if (!memory)
+        skip();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    rewrite_all(memory);
+    if (bytes_in_huge_pages() || madvise(memory, PIECE, MADV_COLLAPSE))
+        skip(); /* no Linux that splits, or none that puts together */
+    assert_int_equal(madvise(memory + 3 * PIECE, 4096, MADV_DONTNEED), 0);
+    assert_int_equal(write(pair[1], &byte, 1), 1);
+    rf_ahead_gather(pair[0], 60000);
+    assert_int_equal(bytes_in_huge_pages(), PIECE); /* somebody waits */
+    assert_int_equal(read(pair[0], &byte, 1), 1);
+    rf_ahead_gather(pair[0], 0);
+    assert_int_equal(bytes_in_huge_pages(), PIECE);
+    rf_ahead_gather(pair[0], 60000);
+    size_t gathered = bytes_in_huge_pages();
+    assert_true(gathered > PIECES / 2 * PIECE && gathered < PIECES * PIECE); /* but the hole */
+    assert_true(holds(memory, memory + 3 * PIECE, 3));
+    assert_true(holds(memory + 3 * PIECE + 4096, memory + PIECES * PIECE, 3));
+    close(pair[0]);
+    close(pair[1]);
+}
+
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_copies_what_is_rewritten)};
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_copies_what_is_rewritten),
+        cmocka_unit_test(test_puts_together_what_was_copied)};
     return TESTS(tests);
 }

@@ -143,6 +143,11 @@ class CellLoop:
             elif self._sleep(self._loop):
                 return
 
+    def is_idle(self) -> bool:
+        """No task or callback of the user's waits to go on."""
+        loop = self._loop
+        return loop is None or loop.is_closed() or not self._has_work(loop)
+
     @staticmethod
     def _has_work(loop: Any) -> bool:
         try:

@@ -205,6 +205,8 @@ class Worker:
         return False
 
     def _on_checkpoint(self, checkpoint_id: int, parts: list[bytes]) -> bool:
+        if self.loop.is_idle():
+            _ringfence.gather()
         self._checkpoint(checkpoint_id)
         return True
 
