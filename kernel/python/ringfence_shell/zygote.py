@@ -184,7 +184,7 @@ def _warm(shell: Any) -> None:
     wire.iso_now()
     shell.input_transformer_manager.check_complete("for a in b:")
     shell.object_inspect_mime("a", detail_level=0)
-    for code in ("import os\nos.pa", "a.re", "%ti"):
+    for code in ("import os\nos.pa", "a.re", "%ti", "si"):
         list(_completions(shell, code))
     assert handlers.HANDLERS
 
