@@ -88,7 +88,7 @@ static void *block_resize(void *unused, void *block, size_t size)
 {
     (void)unused;
     bool large = rf_huge_is_large(block);
-    if (large && size >= RF_HUGE_LARGE)
+    if (large && size >= RF_HUGE_LARGE / 2) /* one that goes up and down is not copied each time */
         return rf_huge_large_resize(block, size);
     if (large)
         return copy_to(block_new(NULL, size), block, size);
