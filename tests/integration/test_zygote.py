@@ -97,6 +97,7 @@ def interpreters():
     return found
 
 
+@pytest.mark.timeout(240)  # an environment is made, from PyPI
 @pytest.mark.parametrize("version", interpreters())
 def test_another_interpreter_through_the_module(start, own_runtime, version):
     python = interpreters()[version]
