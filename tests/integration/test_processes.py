@@ -246,8 +246,8 @@ def test_twenty_kernels_at_the_same_moment(kernel_name, own_runtime):
     for each in threads:
         each.join()
     gateways = {child.pid for child, _ in results}
+    raws = []
     try:
-        raws = []
         for _, path in results:
             wait_until(lambda path=path: json_ports(path), 30)
             raws.append(RawClient(json_ports(path)))
@@ -261,10 +261,10 @@ def test_twenty_kernels_at_the_same_moment(kernel_name, own_runtime):
         for raw in raws:
             raw.send("control", "shutdown_request", {"restart": False})
         for child, _ in results:
-            assert child.wait(10) == 0
+            assert child.wait(20) == 0
+    finally:
         for raw in raws:
             raw.close()
-    finally:
         for child, _ in results:
             child.kill()
             child.communicate()
