@@ -43,8 +43,9 @@ long rf_resident_pages(void)
     return sscanf(text, "%ld %ld", &total, &resident) == 2 ? resident : 0;
 }
 
-/* Mappings of the process's own memory, half present at least.  Which of them are of huge pages only smaps tells, and
- * that looks at each page: 30 ms for 4 GB, in which no order would be obeyed. */
+/* Mappings of the process's own memory, none larger than twice all that is present.  Which of
+ * them are of huge pages only smaps tells, and that looks at each page: 30 ms for 4 GB, in which
+ * no order would be obeyed. */
 static void find_spans(void)
 {
     FILE *maps = fopen("/proc/self/maps", "re");

@@ -360,7 +360,8 @@ static int yield(uint64_t turn)
 
 static int copy_ahead(void)
 {
-    size_t bytes = turn_to_yield ? 0 : rf_ahead_look(RF_WORKER_SOCKET); /* where memory is short, none is spent */
+    /* Where memory is short, none is spent. */
+    size_t bytes = turn_to_yield ? 0 : rf_ahead_look(RF_WORKER_SOCKET);
     char text[24];
     int n = snprintf(text, sizeof(text), "%zu", bytes);
     struct rf_bytes part = {(uint8_t *)text, (size_t)n};
@@ -448,7 +449,8 @@ static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, const char 
 static bool is_idle(void)
 {
     struct pollfd wait = {RF_WORKER_SOCKET, POLLIN, 0};
-    return most_us >= INT64_MAX && microseconds(CLOCK_MONOTONIC) - replied_us > IDLE_US && !poll(&wait, 1, 0);
+    return most_us >= INT64_MAX && microseconds(CLOCK_MONOTONIC) - replied_us > IDLE_US &&
+           !poll(&wait, 1, 0);
 }
 
 void rf_worker_gather(void)

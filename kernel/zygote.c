@@ -226,6 +226,7 @@ static int serve(struct zygote *zygote, struct client *client)
  * clients wait.  Returns only if that fails. */
 static void start_again(struct zygote *zygote)
 {
+    zygote->started = seconds(); /* else, if it fails, it would be tried at once, for ever */
     char text[16384];
     int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
@@ -242,6 +243,7 @@ static void start_again(struct zygote *zygote)
     fcntl(zygote->options->fd, F_SETFD, 0);
     execv(argv[0], argv);
     rf_log(RF_LOG_ERROR, "zygote", "cannot start %s again: %s", argv[0], strerror(errno));
+    fcntl(zygote->options->fd, F_SETFD, FD_CLOEXEC);
 }
 
 static bool is_old(const struct zygote *zygote)

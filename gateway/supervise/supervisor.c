@@ -22,16 +22,6 @@
 
 static void start_fresh(struct rf_supervisor *s);
 static void worker_died(struct rf_supervisor *s, int wait_status, const char *reason);
-/* Python looks for signals and then makes a call that waits: one that comes in between is not
- * seen until that is over.  Another signal, of no meaning, ends the call. */
-static void on_nudge(uv_timer_t *timer)
-{
-    struct rf_supervisor *s = timer->data;
-    if (s->link && s->state == RUNNING && rf_kernel_is_busy(s->kernel))
-        rf_keeper_order(s->keeper, RF_KEEPER_SIGNAL, rf_link_generation(s->link), 0,
-                        RF_WORKER_NUDGE);
-}
-
 static void on_watchdog(uv_timer_t *timer);
 static void on_closed_long(uv_timer_t *timer);
 
@@ -540,6 +530,16 @@ static void on_watchdog(uv_timer_t *timer)
         rf_supervisor_give_up_resume(s);
     else if (s->state == STOPPING)
         end_sandbox(s);
+}
+
+/* Python looks for signals and then makes a call that waits: one that comes in between is not
+ * seen until that is over.  Another signal, of no meaning, ends the call. */
+static void on_nudge(uv_timer_t *timer)
+{
+    struct rf_supervisor *s = timer->data;
+    if (s->link && s->state == RUNNING && rf_kernel_is_busy(s->kernel))
+        rf_keeper_order(s->keeper, RF_KEEPER_SIGNAL, rf_link_generation(s->link), 0,
+                        RF_WORKER_NUDGE);
 }
 
 static void on_closed_long(uv_timer_t *timer)
