@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <ringfence/keeper.h>
-
 #include "common/cleanup.h"
 #include "common/place.h"
+#include "kernel/keeper/start.h"
 #include "kernel/worker.h"
 
 /* The worker-to-be's own: there is one in a process. */
@@ -26,13 +26,6 @@ static int keeper_end = -1;
 static struct rf_sandbox sandbox;
 static struct rf_sandbox_policy policy; /* owned until the walls are up */
 static char folder[PATH_MAX];
-
-/* What keeper-to-be and worker-to-be tell each other: how it went so far. */
-struct verdict {
-    int code;
-    int have; /* as in struct rf_sandbox, from the keeper */
-    char text[RF_KEEPER_TEXT_MAX]; /* of an error; a note from the keeper, what it lost from the worker */
-};
 
 void rf_spawn_deinit(struct rf_spawn *spawn)
 {
@@ -54,128 +47,53 @@ void rf_spare_drop(struct rf_spare *spare)
     spare->keeper = spare->worker = -1;
 }
 
-static void say(int to, int code, const char *text)
-{
-    struct verdict verdict = {.code = code, .have = sandbox.have};
-    snprintf(verdict.text, sizeof(verdict.text), "%s", text);
-    (void)!send(to, &verdict, sizeof(verdict), MSG_NOSIGNAL);
-}
-
-/* False when the other side has ended. */
-static bool hear(int from, struct verdict *ret)
-{
-    ssize_t n;
-    do
-        n = recv(from, ret, sizeof(*ret), 0);
-    while (n < 0 && errno == EINTR);
-    return n == (ssize_t)sizeof(*ret);
-}
-
 /* --- the keeper-to-be --- */
 
-/* What the keeper-to-be is asked. */
-struct order {
-    int gateway; /* its socket */
-    uint64_t generation;
-    struct rf_sandbox_policy policy;
+enum { KEEPER, WORKER, BETWEEN, PAIRS };
+
+/* What the two are made of; in the zygote's memory, which the keeper-to-be is on. */
+struct making {
+    const struct rf_spare_base *base;
+    int (*pairs)[2];
+    sigjmp_buf zygote;
+    int code; /* -errno where no keeper became of it */
 };
 
-/* Waits for the gateway's socket and the policy, or never returns. */
-static int await_order(int from, struct order *ret)
+static int exec_keeper(const struct making *making, pid_t worker)
 {
-    static struct rf_frame_reader reader;
-    struct rf_frame frame;
-    uint8_t *packet = malloc(RF_PACKET_MAX);
-    int r = -ENOMEM;
-    do
-        r = packet ? rf_frame_recv(from, 0, &reader, packet, &frame) : -ENOMEM;
-    while (r == -EINTR);
-    if (r != 1 || !frame.n_fds || frame.n_parts != 1)
-        _exit(0);
-    ret->generation = frame.request_id;
-    sandbox.owner_map = frame.n_fds > 1 ? frame.fds[1] : -1;
-    /* Out of the way, and passed on through exec. */
-    ret->gateway = fcntl(frame.fds[0], F_DUPFD, RF_HIGH_FD);
-    if (ret->gateway < 0)
-        ret->gateway = frame.fds[0];
-    return rf_sandbox_policy_decode(frame.parts[0], &ret->policy, &sandbox.error);
-}
-
-/* Whatever the interpreter left open is the worker's, not the keeper's. */
-static void close_all_but(int gateway, int worker)
-{
-    int null = open("/dev/null", O_RDWR);
-    for (int fd = 0; fd < 3; fd++)
-        dup2(null, fd);
-    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-    fcntl(gateway, F_SETFD, 0);
-    fcntl(worker, F_SETFD, 0); /* closed when the small program is ready: then the worker goes on */
-}
-
-/* Before the exec, which takes as long as the memory is large: orders wait in the socket. */
-static void tell_ready(const struct order *order, pid_t worker)
-{
-    struct rf_keeper_msg ready = {.op = RF_KEEPER_READY, .id = order->generation, .pid = worker};
-    snprintf(ready.text, sizeof(ready.text), "%s", sandbox.lost);
-    (void)!send(order->gateway, &ready, sizeof(ready), MSG_NOSIGNAL);
-}
-
-static int exec_keeper(int program, const struct order *order, int to_worker, pid_t worker)
-{
-    char gateway[16], generation[24], pid[16], ready[16];
-    snprintf(gateway, sizeof(gateway), "%d", order->gateway);
-    snprintf(generation, sizeof(generation), "%llu", (unsigned long long)order->generation);
-    snprintf(pid, sizeof(pid), "%d", worker);
-    snprintf(ready, sizeof(ready), "%d", to_worker);
-    char *argv[] = {(char *)"ringfence-keeper", gateway, generation, pid, ready, NULL};
+    const struct rf_sandbox_shape *shape = &sandbox.shape;
+    int fds[] = {making->pairs[KEEPER][1], making->pairs[BETWEEN][0], making->base->keeper_base};
+    long long numbers[RF_KEEPER_LOST] = {
+        0, fds[0], fds[1], fds[2], worker,
+        (shape->walls ? RF_KEEPER_WALLS : 0) | (shape->own_net ? RF_KEEPER_OWN_NET : 0) |
+            (shape->ids ? RF_KEEPER_IDS : 0),
+        sandbox.have, sandbox.uid, sandbox.gid,
+    };
+    char texts[RF_KEEPER_LOST][24], *argv[RF_KEEPER_ARGS + 1] = {(char *)"ringfence-keeper"};
     char *none[] = {NULL};
-    tell_ready(order, worker);
-    execveat(program, "", argv, none, AT_EMPTY_PATH);
-    return rf_error_errno(&sandbox.error, -errno, "exec of the keeper");
+    for (int i = RF_KEEPER_ORDERS; i < RF_KEEPER_LOST; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "%lld", numbers[i]);
+        argv[i] = texts[i];
+    }
+    argv[RF_KEEPER_LOST] = sandbox.lost;
+    for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+        fcntl(fds[i], F_SETFD, 0);
+    execveat(making->base->keeper_program, "", argv, none, AT_EMPTY_PATH);
+    return -errno;
 }
 
-/* The walls around both, then each its own.  0 or -errno. */
-static int close_walls(const struct order *order, int to_worker)
+/* pid 1 inside: forks the worker, which goes on where the zygote waits, and becomes the keeper's
+ * program. */
+static int be_keeper(void *arg)
 {
-    struct verdict verdict;
-    int r = rf_sandbox_finish(&sandbox, &order->policy);
-    say(to_worker, r, sandbox.note);
-    close_all_but(order->gateway, to_worker);
-    r = r ? r : rf_sandbox_keep(&sandbox);
-    if (r)
-        return r;
-    if (!hear(to_worker, &verdict))
-        return rf_error_set(&sandbox.error, -ECHILD, "worker: it ended before its walls were up");
-    if (verdict.code)
-        return rf_error_set(&sandbox.error, verdict.code, "%s", verdict.text);
-    if (verdict.text[0])
-        rf_sandbox_lose(&sandbox, verdict.text);
-    return 0;
-}
-
-/* The keeper-to-be, pid 1 inside: worker forked, which finds its feet meanwhile; walls up
- * as far as they need no policy, and once a gateway is there the rest of them; then the
- * small program takes over.  Returns only in the worker-to-be. */
-static void keep(int program, int from_zygote, int worker_end, const int pair[2])
-{
-    struct order order;
+    struct making *making = arg;
     signal(SIGCHLD, SIG_DFL);
     pid_t worker = fork();
     if (!worker)
-        return;
-    int r = worker < 0 ? rf_error_errno(&sandbox.error, -errno, "fork of the worker") : 0;
-    close(worker_end); /* so that a worker that ends is noticed at the other end */
-    close(pair[1]);
-    r = r ? r : rf_sandbox_enter(&sandbox);
-    int asking = await_order(from_zygote, &order);
-    r = r ? r : asking;
-    r = r ? r : close_walls(&order, pair[0]);
-    r = r ? r : exec_keeper(program, &order, pair[0], worker);
-    struct rf_keeper_msg failed = {.op = RF_KEEPER_FAILED, .id = order.generation, .value = -r};
-    snprintf(failed.text, sizeof(failed.text), "%s", sandbox.error.text);
-    (void)!send(order.gateway, &failed, sizeof(failed), MSG_NOSIGNAL);
-    if (worker > 0)
-        kill(worker, SIGKILL); /* where it is in no pid namespace that ends with us */
+        siglongjmp(making->zygote, 1);
+    worker = worker < 0 ? -errno : worker;
+    int r = rf_sandbox_keep_powers(&sandbox);
+    making->code = r ? r : exec_keeper(making, worker);
     _exit(1);
 }
 
@@ -203,19 +121,16 @@ static void leave(int fd)
     close(null);
 }
 
-enum { KEEPER, WORKER, BETWEEN, PAIRS };
-
-/* In the new process.  Returns in the worker-to-be. */
-static void be_spare(const struct rf_spare_base *base, int pairs[PAIRS][2])
+static void be_worker(const struct rf_spare_base *base, int pairs[PAIRS][2])
 {
     prctl(PR_SET_NAME, "ringfence-spare");
     leave(base->listening);
     close(pairs[KEEPER][0]);
-    close(pairs[WORKER][0]);
-    keep(base->keeper_program, pairs[KEEPER][1], pairs[WORKER][1], pairs[BETWEEN]);
     close(pairs[KEEPER][1]);
+    close(pairs[WORKER][0]);
     close(pairs[BETWEEN][0]);
     close(base->keeper_program);
+    close(base->keeper_base);
     asked = pairs[WORKER][1];
     keeper_end = pairs[BETWEEN][1];
 }
@@ -224,27 +139,29 @@ int rf_spare_make(struct rf_spare *spare, const struct rf_spare_base *base,
                   struct rf_sandbox_shape shape, bool at_once)
 {
     int pairs[PAIRS][2];
+    struct making making = {.base = base, .pairs = pairs};
     int r = make_pairs(pairs, PAIRS);
     if (r)
         return r;
     rf_sandbox_init(&sandbox, base->sandbox, shape);
     taken = at_once;
     base->hooks->before();
-    pid_t pid = rf_sandbox_clone(&sandbox);
-    if (!pid) {
-        be_spare(base, pairs);
+    if (sigsetjmp(making.zygote, 1)) {
+        be_worker(base, pairs);
         base->hooks->child();
         return 1;
     }
+    pid_t pid = rf_sandbox_clone(&sandbox, be_keeper, &making);
     base->hooks->parent();
     close(pairs[KEEPER][1]);
     close(pairs[WORKER][1]);
     close(pairs[BETWEEN][0]);
     close(pairs[BETWEEN][1]);
     *spare = (struct rf_spare){pairs[KEEPER][0], pairs[WORKER][0], shape};
-    if (pid < 0)
+    r = pid < 0 ? pid : making.code;
+    if (r)
         rf_spare_drop(spare);
-    return pid < 0 ? pid : 0;
+    return r;
 }
 
 int rf_spare_hand_over(struct rf_spare *spare, const struct rf_frame *request, int owner_map)
@@ -281,7 +198,7 @@ static int null_input(void)
 /* How it went goes to the keeper, who speaks for the sandbox. */
 static int report(int r)
 {
-    say(keeper_end, r, r ? sandbox.error.text : sandbox.lost);
+    rf_verdict_say(keeper_end, r, sandbox.have, r ? sandbox.error.text : sandbox.lost);
     return r;
 }
 
@@ -338,16 +255,15 @@ int rf_spare_await(struct rf_spawn *ret)
 /* Behind the keeper-to-be's walls the rest of its own. */
 static int confine(void)
 {
-    struct verdict verdict;
-    if (!hear(keeper_end, &verdict) || verdict.code)
+    struct rf_verdict verdict;
+    if (!rf_verdict_hear(keeper_end, &verdict) || verdict.code)
         return -ESHUTDOWN;
     sandbox.have |= verdict.have;
     if (verdict.text[0])
         dprintf(2, "ringfence: %s\n", verdict.text);
     int r = report(rf_sandbox_confine(&sandbox));
-    /* The keeper closes its end when it has become the small program, which nobody can
-     * look into. */
-    return !r && !rf_sandbox_is_screened(&sandbox) && hear(keeper_end, &verdict) ? -EPROTO : r;
+    /* The keeper closes its end when nobody can look into it. */
+    return !r && !rf_sandbox_is_screened(&sandbox) && rf_verdict_hear(keeper_end, &verdict) ? -EPROTO : r;
 }
 
 int rf_spare_confine(void)

@@ -28,6 +28,7 @@ struct rf_spare {
 /* What all spares of a zygote are made of; borrowed. */
 struct rf_spare_base {
     int keeper_program;
+    int keeper_base; /* of rf_sandbox_base_write() */
     int listening; /* the zygote's socket, closed in the worker */
     struct rf_sandbox_base *sandbox;
     const struct rf_fork_hooks *hooks;

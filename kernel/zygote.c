@@ -325,36 +325,56 @@ static int serve_all(struct zygote *zygote)
     return r;
 }
 
+/* What its kernels are made of.  0 or -errno; release() in any case. */
+static int prepare(struct zygote *zygote)
+{
+    const struct rf_zygote_options *options = zygote->options;
+    int filters = rf_sandbox_base_init(&sandbox_base, options->imports, options->n_imports);
+    if (filters)
+        rf_log(RF_LOG_ERROR, "zygote", "the filter of system calls cannot be made: %s",
+               strerror(-filters));
+    int program = open(options->keeper_path, O_PATH | O_CLOEXEC);
+    if (program < 0)
+        return -errno;
+    zygote->base = (struct rf_spare_base){
+        .keeper_program = program,
+        .keeper_base = rf_sandbox_base_write(&sandbox_base),
+        .listening = options->fd,
+        .sandbox = &sandbox_base,
+        .hooks = &options->hooks,
+    };
+    if (zygote->base.keeper_base < 0)
+        return zygote->base.keeper_base;
+    zygote->watch = rf_watch_new(options->watch, options->n_watch, options->since);
+    return zygote->watch ? 0 : -ENOMEM;
+}
+
+static void release(struct zygote *zygote, bool is_worker)
+{
+    rf_watch_free(zygote->watch);
+    rf_closep(&zygote->owner.fd);
+    if (is_worker)
+        return;
+    rf_spare_drop(&zygote->spare);
+    rf_sandbox_base_deinit(&sandbox_base);
+    rf_closep(&zygote->base.keeper_program);
+    rf_closep(&zygote->base.keeper_base);
+}
+
 int rf_zygote_serve(const struct rf_zygote_options *options)
 {
     struct zygote zygote = {.options = options, .started = seconds(), .last_request = seconds(),
                             .spare = {.keeper = -1, .worker = -1},
                             .owner = {.fd = -1},
+                            .base = {.keeper_program = -1, .keeper_base = -1},
                             .shape = rf_sandbox_shape_guess()};
-    int keeper_program = open(options->keeper_path, O_PATH | O_CLOEXEC);
-    if (keeper_program < 0)
-        return -errno;
-    zygote.base = (struct rf_spare_base){keeper_program, options->fd, &sandbox_base,
-                                         &options->hooks};
-    zygote.watch = rf_watch_new(options->watch, options->n_watch, options->since);
-    if (!zygote.watch) {
-        close(keeper_program);
-        return -ENOMEM;
+    int r = prepare(&zygote);
+    if (!r) {
+        malloc_trim(0); /* each fork would copy the page tables of what that took, and tidy it up */
+        signal(SIGCHLD, SIG_IGN); /* nobody waits for the keepers */
+        r = serve_all(&zygote);
+        signal(SIGCHLD, SIG_DFL);
     }
-    int filters = rf_sandbox_base_init(&sandbox_base, options->imports, options->n_imports);
-    if (filters)
-        rf_log(RF_LOG_ERROR, "zygote", "the filter of system calls cannot be made: %s",
-               strerror(-filters));
-    malloc_trim(0); /* each fork would copy the page tables of what that took, and tidy it up */
-    signal(SIGCHLD, SIG_IGN); /* nobody waits for the keepers */
-    int r = serve_all(&zygote);
-    signal(SIGCHLD, SIG_DFL);
-    rf_watch_free(zygote.watch);
-    rf_closep(&zygote.owner.fd);
-    if (r != 1) {
-        rf_spare_drop(&zygote.spare);
-        rf_sandbox_base_deinit(&sandbox_base);
-        close(keeper_program);
-    }
+    release(&zygote, r == 1);
     return r == -ESHUTDOWN ? 0 : r;
 }

@@ -18,6 +18,7 @@ MAY_USE = {
     "gateway/jupyter": ["include", "common", "gateway/jupyter"],
     "gateway/zmq": ["include", "common", "gateway/jupyter", "gateway/zmq"],
     "kernel": ["include", "common", "kernel"],
+    "kernel/keeper": ["include", "common", "kernel/keeper", "kernel/sandbox"],
     "kernel/sandbox": ["include", "common", "kernel/sandbox"],
 }
 

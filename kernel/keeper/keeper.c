@@ -1,8 +1,8 @@
 /* ringfence-keeper: pid 1 of a sandbox.
  *
  * A small static program that the zygote's child executes once the first
- * worker is forked; so it holds none of Python's memory.  It reaps everything
- * in its pid namespace, answers for the processes that the gateway named (see
+ * worker is forked; so it holds none of Python's memory.  It makes the walls around
+ * both (walls.h).  Then it reaps everything in its pid namespace, answers for the processes that the gateway named (see
  * ringfence/keeper.h), and ends with all of them when the gateway closes its
  * socket.  Without a pid namespace it is the subreaper of its descendants and
  * kills those instead.
@@ -12,12 +12,8 @@
  * process looks whether it is on its way out.  (A robust futex would tell at once, but its
  * list would lie in memory that others in the sandbox can write to.)
  *
- * Single-threaded, no allocation, not dumpable.  It trusts the gateway, and
- * nothing that runs in the sandbox.
- *
- * Usage: ringfence-keeper SOCKET_FD GENERATION WORKER_PID READY_FD
- * READY_FD is closed when this process can be looked into by nobody; a worker without
- * walls of its own against that waits for it.
+ * Single-threaded, and when the walls stand without allocation and not dumpable.  It
+ * trusts the gateway, and nothing that runs in the sandbox.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -35,6 +31,9 @@
 #include <unistd.h>
 
 #include <ringfence/keeper.h>
+
+#include "kernel/keeper/start.h"
+#include "kernel/keeper/walls.h"
 
 #define NAMED_MAX 4096 /* workers, checkpoints and answers alive at one time, of all branches */
 #define ENDED_MAX 64  /* children that ended before the gateway named them */
@@ -296,18 +295,17 @@ static void read_orders(void)
 
 int main(int argc, char **argv)
 {
-    if (argc != 5) {
+    struct rf_walls walls;
+    if (argc != RF_KEEPER_ARGS) {
         fprintf(stderr, "ringfence-keeper is started by the zygote, not by hand\n");
         return 2;
     }
-    prctl(PR_SET_DUMPABLE, 0);
-    close((int)strtol(argv[4], NULL, 10));
+    rf_walls_make(argv, &walls);
     prctl(PR_SET_NAME, "ringfence-keepr");
     if (getpid() != 1)
         prctl(PR_SET_CHILD_SUBREAPER, 1);
-    gateway = (int)strtol(argv[1], NULL, 10);
-    fcntl(gateway, F_SETFD, FD_CLOEXEC);
-    named[n_named++] = (struct named){strtoull(argv[2], NULL, 10), (pid_t)strtol(argv[3], NULL, 10), false};
+    gateway = walls.gateway;
+    named[n_named++] = (struct named){walls.generation, walls.worker, false};
 
     sigset_t all;
     sigfillset(&all);

@@ -72,14 +72,11 @@ const char rf_calls_refused[] =
 /* Memory that is in no process and on no mount while nobody maps it. */
 const char rf_calls_unseen[] = "memfd_create memfd_secret shmget";
 
-/* What the C library does at the start and end of a static program is among it, and what
- * a sanitizer does at the end of one that never became that program (sigaltstack). */
 const char rf_calls_keeper[] =
-    "access arch_prctl brk close execve execveat exit exit_group fcntl fstat futex getdents64 getpid "
-    "getrandom kill lseek madvise mmap mprotect munmap newfstatat open openat poll ppoll prctl "
-    "pread64 prlimit64 read readlink readlinkat recvfrom rseq rt_sigaction rt_sigprocmask "
-    "rt_sigreturn sendto set_robust_list set_tid_address sigaltstack signalfd4 stat wait4 waitid write "
-    "fstatat64 fstat64 restart_syscall recv send uname statx";
+    "brk close exit exit_group fcntl fstat futex getdents64 getpid getrandom kill lseek madvise mmap "
+    "mprotect munmap newfstatat openat poll ppoll prctl read readlink readlinkat recvfrom "
+    "rt_sigprocmask rt_sigreturn sendto signalfd4 wait4 waitid write fstatat64 fstat64 "
+    "restart_syscall recv send";
 
 const int rf_calls_newer[] = {
     451, /* cachestat */

@@ -8,7 +8,11 @@
 #ifndef RINGFENCE_KERNEL_SANDBOX_FILTER_H
 #define RINGFENCE_KERNEL_SANDBOX_FILTER_H
 
-struct rf_filters;
+#include <linux/filter.h>
+
+struct rf_filters {
+    struct sock_fprog calls, arguments, internet, unseen, keeper; /* code owned */
+};
 
 /* NULL and *ret_code = -errno when they cannot be made. */
 struct rf_filters *rf_filters_new(int *ret_code);

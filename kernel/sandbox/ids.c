@@ -83,6 +83,25 @@ int rf_step_drop_bounds(struct rf_sandbox *sandbox)
     return 0;
 }
 
+int rf_sandbox_keep_powers(const struct rf_sandbox *sandbox)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct powers[2];
+    if (!(sandbox->have & CLONE_NEWUSER))
+        return 0;
+    if (syscall(SYS_capget, &header, powers))
+        return -errno;
+    for (int i = 0; i < 2; i++)
+        powers[i].inheritable = powers[i].permitted;
+    if (syscall(SYS_capset, &header, powers))
+        return -errno;
+    for (int cap = 0; cap < 64; cap++)
+        if (powers[cap / 32].permitted >> cap % 32 & 1 &&
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0))
+            return -errno;
+    return 0;
+}
+
 int rf_step_drop_capabilities(struct rf_sandbox *sandbox)
 {
     int r = rf_step_drop_bounds(sandbox);

@@ -144,7 +144,7 @@ int rf_sandbox_probe(FILE *to)
     rf_sandbox_base_init(&base, NULL, 0); /* a failure shows as one of the step that loads them */
     rf_sandbox_init(&sandbox, &base, rf_sandbox_shape_of(&policy));
     fflush(NULL);
-    pid_t pid = rf_sandbox_clone(&sandbox);
+    pid_t pid = rf_sandbox_clone(&sandbox, NULL, NULL);
     if (!pid)
         try_all(&sandbox, &policy, results);
     if (pid > 0)

@@ -1,12 +1,11 @@
 /* The sandbox around one kernel: one ordered table of named steps.
  *
  * The zygote makes the keeper-to-be with rf_sandbox_clone(), in the shape that it
- * expects to be asked for.  That process runs rf_sandbox_enter(), which does all
- * that needs no policy; with the request's policy it runs rf_sandbox_finish(), while
- * the worker runs rf_sandbox_lower() on itself; then the worker runs
- * rf_sandbox_confine(), while the keeper-to-be runs rf_sandbox_keep(), just before
- * it becomes the small program.  All are children of
- * a single-threaded process.  A layer that the machine denies is named in
+ * expects to be asked for.  That process forks the worker and executes the keeper's
+ * program, which runs rf_sandbox_enter(): all that needs no policy.  With the request's
+ * policy it runs rf_sandbox_finish(), while the worker runs rf_sandbox_lower() on itself;
+ * then the worker runs rf_sandbox_confine(), while the keeper runs rf_sandbox_keep().
+ * Each has one thread.  A layer that the machine denies is named in
  * `lost`; where the policy requires all of them it is an error that names the step.
  */
 #ifndef RINGFENCE_KERNEL_SANDBOX_H
@@ -56,6 +55,11 @@ struct rf_sandbox {
 int rf_sandbox_base_init(struct rf_sandbox_base *base, const char *const *imports,
                          size_t n_imports);
 void rf_sandbox_base_deinit(struct rf_sandbox_base *base);
+/* The part of it that a keeper-to-be needs, for another program: a sealed file, to be closed
+ * by the caller, or -errno. */
+int rf_sandbox_base_write(const struct rf_sandbox_base *base);
+/* That part, for as long as the process lives.  0 or -errno. */
+int rf_sandbox_base_read(int fd, struct rf_sandbox_base *ret);
 
 struct rf_sandbox_shape rf_sandbox_shape_of(const struct rf_sandbox_policy *policy);
 /* What a zygote expects that has not been asked yet. */
@@ -76,9 +80,13 @@ int rf_sandbox_owner_map(const struct rf_sandbox_policy *policy, struct rf_owner
 void rf_sandbox_init(struct rf_sandbox *sandbox, struct rf_sandbox_base *base,
                      struct rf_sandbox_shape shape);
 
-/* clone(2) into the namespaces that this machine grants; like fork: 0 in the
- * child, its pid in the caller's namespace in the parent, -errno. */
-pid_t rf_sandbox_clone(struct rf_sandbox *sandbox);
+/* clone(2) into the namespaces that this machine grants; its pid in the caller's namespace,
+ * or -errno.  Without `run` like fork: 0 in the child.  Else the child runs that, on this
+ * process's memory (kernel/sandbox/share.h). */
+pid_t rf_sandbox_clone(struct rf_sandbox *sandbox, int (*run)(void *), void *arg);
+/* Before an exec in the child, which would take away its powers over what it made: those
+ * of a user namespace whose ids are not mapped to root's.  0 or -errno. */
+int rf_sandbox_keep_powers(const struct rf_sandbox *sandbox);
 
 /* The phases; 0, or -errno with sandbox->error set. */
 int rf_sandbox_enter(struct rf_sandbox *sandbox);

@@ -30,6 +30,8 @@ extern const size_t rf_n_steps;
 int rf_sandbox_run_step(struct rf_sandbox *sandbox, const struct rf_step *step);
 /* False for a step about a namespace that this sandbox does without on purpose. */
 bool rf_sandbox_applies(const struct rf_sandbox *sandbox, const struct rf_step *step);
+/* The namespaces (CLONE_NEW*) that a sandbox of this shape is to have. */
+int rf_sandbox_wanted(const struct rf_sandbox *sandbox);
 /* From here on the sandbox has its policy. */
 void rf_sandbox_know(struct rf_sandbox *sandbox, const struct rf_sandbox_policy *policy);
 

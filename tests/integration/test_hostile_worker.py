@@ -77,7 +77,7 @@ class Installation:
         """Processes of kernels, that is keepers and what is below them."""
         zygotes = map(int, re.findall(r"pid (\d+)", self.zygote("status")))
         keepers = [each for pid in zygotes for each in processes.below(pid).values()
-                   if each.command.startswith("ringfence-keeper")]
+                   if each.name == "ringfence-keepr"]
         return keepers + [each for keeper in keepers
                           for each in processes.below(keeper.pid).values()]
 

@@ -103,7 +103,7 @@ static void run(const char *text, const char *const *imports, const struct task 
     assert_int_equal(rf_sandbox_base_init(&base, imports, n), 0);
     rf_sandbox_init(&sandbox, &base, rf_sandbox_shape_of(&policy));
     sandbox.owner_map = rf_sandbox_maps_owner(&policy) ? rf_sandbox_owner_map(&policy, &map) : -1;
-    pid_t pid = rf_sandbox_clone(&sandbox);
+    pid_t pid = rf_sandbox_clone(&sandbox, NULL, NULL);
     assert_true(pid >= 0);
     if (!pid)
         be_first(&sandbox, &policy, task, shared);

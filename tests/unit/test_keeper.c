@@ -15,6 +15,10 @@
 
 #include <ringfence/keeper.h>
 
+#include "common/frame.h"
+#include "kernel/keeper/start.h"
+#include "kernel/sandbox/sandbox.h"
+
 #define WORKER 7 /* its generation */
 #define LARGE (512u << 20)
 #define LONG_MS 20000
@@ -70,35 +74,58 @@ static void be_worker(int gateway, void (*work)(int))
     _exit(3);
 }
 
+/* The keeper's program in a sandbox without walls, with this worker. */
+static void execute(int orders, int between, pid_t worker)
+{
+    char texts[RF_KEEPER_ARGS][16], *argv[RF_KEEPER_ARGS + 1] = {NULL};
+    struct rf_sandbox_base none = {0};
+    int numbers[RF_KEEPER_LOST] = {0, dup(orders), dup(between), dup(rf_sandbox_base_write(&none)),
+                                   worker};
+    for (int i = 0; i < RF_KEEPER_ARGS; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "%d", i < RF_KEEPER_LOST ? numbers[i] : 0);
+        argv[i] = texts[i];
+    }
+    argv[RF_KEEPER_PROGRAM] = (char *)program;
+    argv[RF_KEEPER_LOST] = (char *)"";
+    execv(program, argv);
+    _exit(1);
+}
+
 static struct sandbox start(void (*work)(int))
 {
     struct sandbox s;
-    int keeper[2], worker[2], ready[2];
-    char byte, texts[4][16];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, keeper), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, worker), 0);
-    assert_int_equal(pipe(ready), 0);
+    struct rf_verdict verdict;
+    struct rf_keeper_msg ready;
+    const struct rf_bytes policy = {(const uint8_t *)"walls=off", sizeof("walls=off")};
+    int keeper[2], worker[2], orders[2], between[2];
+    char byte;
+    int *pairs[] = {keeper, worker, orders, between};
+    for (size_t i = 0; i < COUNT_OF(pairs); i++)
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pairs[i]), 0);
     s.pid = fork();
     if (!s.pid) {
         pid_t pid = fork();
         if (!pid) {
-            close(ready[1]);
+            close(between[1]);
             be_worker(worker[1], work);
         }
-        int numbers[4] = {dup(keeper[1]), WORKER, pid, ready[1]};
-        for (int i = 0; i < 4; i++)
-            snprintf(texts[i], sizeof(texts[i]), "%d", numbers[i]);
-        execl(program, program, texts[0], texts[1], texts[2], texts[3], (char *)NULL);
-        _exit(1);
+        execute(orders[1], between[1], pid);
     }
-    close(keeper[1]);
-    close(worker[1]);
-    close(ready[1]);
-    assert_int_equal(read(ready[0], &byte, 1), 0); /* the keeper runs */
-    close(ready[0]);
+    assert_int_equal(rf_frame_send(orders[0], RF_ZYGOTE_SPAWN, WORKER, &policy, 1, &keeper[1], 1), 0);
+    for (size_t i = 0; i < COUNT_OF(pairs); i++)
+        close(pairs[i][1]);
+    assert_true(rf_verdict_hear(between[0], &verdict));
+    assert_int_equal(verdict.code, 0);
+    rf_verdict_say(between[0], 0, 0, "");
+    assert_int_equal(read(between[0], &byte, 1), 0); /* nobody can look into it */
+    close(between[0]);
+    close(orders[0]);
     assert_int_equal(read(worker[0], &byte, 1), 1);
     s.keeper = keeper[0];
     s.worker = worker[0];
+    assert_int_equal(recv(s.keeper, &ready, sizeof(ready), 0), sizeof(ready));
+    assert_int_equal(ready.op, RF_KEEPER_READY);
+    assert_int_equal(ready.id, WORKER);
     return s;
 }
 
