@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,11 +82,38 @@ static void gather_secrets(struct gathered *g)
     }
 }
 
-/* The main group of the workspace's owner; a root gateway alone needs it. */
+/* In lines as /etc/passwd has them; fgetpwent() cannot read from a pipe. */
+static bool find_group(FILE *list, uid_t owner, gid_t *ret)
+{
+    char line[1024];
+    while (list && fgets(line, sizeof(line), list)) {
+        char *rest = line, *words[4] = {NULL}; /* name, password, uid, gid */
+        for (int i = 0; i < 4; i++)
+            words[i] = strsep(&rest, ":");
+        if (!words[3] || strtoul(words[2], NULL, 10) != owner)
+            continue;
+        *ret = (gid_t)strtoul(words[3], NULL, 10);
+        return true;
+    }
+    return false;
+}
+
+/* The main group of the workspace's owner; a root gateway alone needs it.  getpwuid() would load
+ * shared libraries of the very libc that this program was linked with. */
 static gid_t group_of(uid_t owner)
 {
-    const struct passwd *found = owner ? getpwuid(owner) : NULL;
-    return found ? found->pw_gid : (gid_t)owner;
+    gid_t group = (gid_t)owner;
+    char command[48];
+    FILE *list = owner ? fopen("/etc/passwd", "re") : NULL;
+    bool found = !owner || find_group(list, owner, &group);
+    if (list)
+        fclose(list);
+    snprintf(command, sizeof(command), "getent passwd %u", owner);
+    list = found ? NULL : popen(command, "re");
+    find_group(list, owner, &group);
+    if (list)
+        pclose(list);
+    return group;
 }
 
 /* Does this user namespace know the uids that per-kernel ones come from? */
