@@ -20,9 +20,9 @@ extern char **environ;
 /* The facts, with the memory that they point into. */
 struct gathered {
     struct rf_facts facts;
-    char workspace[PATH_MAX], home[PATH_MAX], layer[PATH_MAX], ipython[PATH_MAX];
-    char secrets[RF_SECRETS_MAX][PATH_MAX];
     size_t n_secrets;
+    char home[PATH_MAX], workspace[PATH_MAX], layer[PATH_MAX], ipython[PATH_MAX];
+    char secrets[RF_SECRETS_MAX][PATH_MAX];
 };
 
 /* Folders that may lie in the workspace and that no kernel may see: the value
@@ -139,6 +139,7 @@ static int gather(struct gathered *g, const char *connection_file, struct rf_err
 {
     struct stat st;
     const char *home = getenv("HOME"), *ipython = getenv("IPYTHONDIR");
+    g->home[0] = '\0'; /* the rest is written before it is read */
     if (!realpath(".", g->workspace) || stat(".", &st))
         return rf_error_errno(err, -errno, "cannot find the current folder, the kernel's workspace");
     g->facts = (struct rf_facts){.workspace = g->workspace, .uid = geteuid(), .pid = getpid(),
@@ -228,7 +229,7 @@ int rf_confine(const struct rf_confine_options *options, struct rf_confined *ret
         return r;
     if (sandbox)
         ret->profile.require = !strcmp(sandbox, "require");
-    struct gathered *g = calloc(1, sizeof(*g)); /* a dozen paths: not for the stack */
+    struct gathered *g = malloc(sizeof(*g)); /* a dozen paths: not for the stack */
     r = g ? confine(options, ret, g, err) : rf_error_errno(err, -ENOMEM, "cannot start a kernel");
     free(g);
     if (r)
