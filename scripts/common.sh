@@ -7,7 +7,7 @@ meson=/usr/bin/meson
 stage=build/stage/prefix
 
 build_packages=(meson ninja-build gcc pkg-config libc6-dev libjansson-dev libsodium-dev
-  libuv1-dev libssl-dev libseccomp-dev libpython3-dev)
+  libuv1-dev libssl-dev libseccomp-dev libpython3-dev musl-tools)
 run_packages=(python3-ipython python3-matplotlib-inline python3-comm python3-jupyter-client
   python3-nbclient python3-nbformat slirp4netns)
 

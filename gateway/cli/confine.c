@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +20,9 @@ extern char **environ;
 /* The facts, with the memory that they point into. */
 struct gathered {
     struct rf_facts facts;
-    char workspace[PATH_MAX], home[PATH_MAX], layer[PATH_MAX], ipython[PATH_MAX];
-    char secrets[RF_SECRETS_MAX][PATH_MAX];
-    size_t n_secrets;
+    size_t n_secrets, n_paths;
+    char *paths[RF_SECRETS_MAX + 4]; /* owned; workspace, home, layer and IPython's folder, too */
+    bool failed; /* memory ran out */
 };
 
 /* Folders that may lie in the workspace and that no kernel may see: the value
@@ -40,27 +39,37 @@ static const struct secret {
     {"XDG_DATA_HOME", "/ringfence", ".local/share/ringfence"},
 };
 
+/* Takes what realpath() or strdup() gave; NULL stays NULL. */
+static const char *keep(struct gathered *g, char *path)
+{
+    if (path)
+        g->paths[g->n_paths++] = path;
+    else
+        g->failed |= errno == ENOMEM;
+    return path;
+}
+
 static void add_secret(struct gathered *g, const char *path)
 {
-    if (g->n_secrets == RF_SECRETS_MAX || !realpath(path, g->secrets[g->n_secrets]))
-        return; /* what is not there need not be hidden */
-    g->facts.secrets[g->n_secrets] = g->secrets[g->n_secrets];
-    g->n_secrets++;
+    if (g->n_secrets == RF_SECRETS_MAX)
+        return;
+    g->facts.secrets[g->n_secrets] = keep(g, realpath(path, NULL));
+    g->n_secrets += g->facts.secrets[g->n_secrets] != NULL; /* what is not there need not be hidden */
 }
 
 /* First of the secrets; it may have to be written yet. */
 static int add_connection_file(struct gathered *g, const char *file, struct rf_error *err)
 {
-    char folder[PATH_MAX], real[PATH_MAX];
+    char folder[PATH_MAX], real[PATH_MAX], path[PATH_MAX];
     const char *slash = strrchr(file, '/');
     int n = slash ? (int)(slash - file) + 1 : 1;
     snprintf(folder, sizeof(folder), "%.*s", n, slash ? file : ".");
     if (!realpath(folder, real))
         return rf_error_errno(err, -errno, "cannot find the folder of the connection file %.200s", file);
-    n = snprintf(g->secrets[0], PATH_MAX, "%s/%s", real[1] ? real : "", slash ? slash + 1 : file);
+    n = snprintf(path, PATH_MAX, "%s/%s", real[1] ? real : "", slash ? slash + 1 : file);
     if (n >= PATH_MAX)
         return rf_error_errno(err, -ENAMETOOLONG, "cannot use the connection file %.200s", file);
-    g->facts.secrets[0] = g->secrets[0];
+    g->facts.secrets[0] = keep(g, strdup(path));
     g->n_secrets = 1;
     return 0;
 }
@@ -83,11 +92,38 @@ static void gather_secrets(struct gathered *g)
     }
 }
 
-/* The main group of the workspace's owner; a root gateway alone needs it. */
+/* In lines as /etc/passwd has them; fgetpwent() cannot read from a pipe. */
+static bool find_group(FILE *list, uid_t owner, gid_t *ret)
+{
+    char line[1024];
+    while (list && fgets(line, sizeof(line), list)) {
+        char *rest = line, *words[4] = {NULL}; /* name, password, uid, gid */
+        for (int i = 0; i < 4; i++)
+            words[i] = strsep(&rest, ":");
+        if (!words[3] || strtoul(words[2], NULL, 10) != owner)
+            continue;
+        *ret = (gid_t)strtoul(words[3], NULL, 10);
+        return true;
+    }
+    return false;
+}
+
+/* The main group of the workspace's owner; a root gateway alone needs it.  getpwuid() would load
+ * shared libraries of the very libc that this program was linked with. */
 static gid_t group_of(uid_t owner)
 {
-    const struct passwd *found = owner ? getpwuid(owner) : NULL;
-    return found ? found->pw_gid : (gid_t)owner;
+    gid_t group = (gid_t)owner;
+    char command[48];
+    FILE *list = owner ? fopen("/etc/passwd", "re") : NULL;
+    bool found = !owner || find_group(list, owner, &group);
+    if (list)
+        fclose(list);
+    snprintf(command, sizeof(command), "getent passwd %u", owner);
+    list = found ? NULL : popen(command, "re");
+    find_group(list, owner, &group);
+    if (list)
+        pclose(list);
+    return group;
 }
 
 /* Does this user namespace know the uids that per-kernel ones come from? */
@@ -113,28 +149,30 @@ static int gather(struct gathered *g, const char *connection_file, struct rf_err
 {
     struct stat st;
     const char *home = getenv("HOME"), *ipython = getenv("IPYTHONDIR");
-    if (!realpath(".", g->workspace) || stat(".", &st))
+    const char *workspace = keep(g, realpath(".", NULL));
+    if (!workspace || stat(".", &st))
         return rf_error_errno(err, -errno, "cannot find the current folder, the kernel's workspace");
-    g->facts = (struct rf_facts){.workspace = g->workspace, .uid = geteuid(), .pid = getpid(),
+    g->facts = (struct rf_facts){.workspace = workspace, .uid = geteuid(), .pid = getpid(),
                                  .owner = st.st_uid};
-    if (home && home[0] == '/' && realpath(home, g->home))
-        g->facts.home = g->home;
+    if (home && home[0] == '/')
+        g->facts.home = keep(g, realpath(home, NULL));
     if (!g->facts.uid) {
         g->facts.owner_group = group_of(st.st_uid);
         g->facts.large_uids = knows_large_uids();
     }
     char path[PATH_MAX];
     int n = ipython && ipython[0] == '/' ? snprintf(path, sizeof(path), "%s", ipython)
-                                         : snprintf(path, sizeof(path), "%s/.ipython", g->home);
-    if (n < PATH_MAX && realpath(path, g->ipython))
-        g->facts.ipython = g->ipython;
+                                         : snprintf(path, sizeof(path), "%s/.ipython",
+                                                    g->facts.home ? g->facts.home : "");
+    if (n < PATH_MAX)
+        g->facts.ipython = keep(g, realpath(path, NULL));
     int r = add_connection_file(g, connection_file, err);
     if (r)
         return r;
     gather_secrets(g);
-    if (!rf_layer_path(g->workspace, g->layer, NULL))
-        g->facts.layer = g->layer;
-    return 0;
+    if (!rf_layer_path(workspace, path, NULL))
+        g->facts.layer = keep(g, strdup(path));
+    return g->failed ? rf_error_errno(err, -ENOMEM, "cannot start a kernel") : 0;
 }
 
 /* The layer has to be there when it is mounted, and be the kernel's. */
@@ -182,7 +220,7 @@ static int confine(const struct rf_confine_options *options, struct rf_confined 
     bool layered = profile->walls && !profile->own_workspace;
     filter_environment(profile, layered ? g->facts.layer : NULL, &ret->environ);
     rf_buf_add(&ret->note, "", 1);
-    ret->masks_connection = masks(&ret->policy, g->secrets[0]);
+    ret->masks_connection = masks(&ret->policy, g->facts.secrets[0]);
     bool ok = rf_buf_ok(&ret->environ) && rf_buf_ok(&ret->note);
     return ok ? 0 : rf_error_errno(err, -ENOMEM, "cannot make the sandbox's policy");
 }
@@ -202,9 +240,10 @@ int rf_confine(const struct rf_confine_options *options, struct rf_confined *ret
         return r;
     if (sandbox)
         ret->profile.require = !strcmp(sandbox, "require");
-    struct gathered *g = calloc(1, sizeof(*g)); /* a dozen paths: not for the stack */
-    r = g ? confine(options, ret, g, err) : rf_error_errno(err, -ENOMEM, "cannot start a kernel");
-    free(g);
+    struct gathered g = {0};
+    r = confine(options, ret, &g, err);
+    while (g.n_paths)
+        free(g.paths[--g.n_paths]);
     if (r)
         rf_confined_deinit(ret);
     return r;

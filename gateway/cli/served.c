@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,6 @@ struct rf_served {
     const struct rf_served_events *events; /* borrowed */
     void *ctx;
     struct rf_wire *wire;
-    struct rf_wire_frames frames;
     struct rf_sockets *sockets;
     struct rf_kernel *kernel;
     struct rf_supervisor *supervisor;
@@ -39,6 +39,7 @@ struct rf_served {
     bool shutdown_asked; /* by a client; else a cell called exit() */
     bool stopping;
     uint64_t dropped[RF_WIRE_DROPS];
+    struct rf_wire_frames frames;
 };
 
 static int64_t monotonic_us(void)
@@ -434,11 +435,15 @@ static int make_all(struct rf_served *s, struct rf_error *err)
 struct rf_served *rf_served_new(uv_loop_t *loop, const struct rf_served_options *options,
                                 const struct rf_served_events *events, void *ctx)
 {
-    struct rf_served *s = calloc(1, sizeof(*s));
+    struct rf_served *s = malloc(sizeof(*s));
     if (!s)
         return NULL;
-    *s = (struct rf_served){.loop = loop, .options = *options, .events = events, .ctx = ctx,
-                            .open_handles = TIMERS + 1};
+    memset(s, 0, offsetof(struct rf_served, frames.frames)); /* these are written first */
+    s->loop = loop;
+    s->options = *options;
+    s->events = events;
+    s->ctx = ctx;
+    s->open_handles = TIMERS + 1;
     s->supervisor = rf_supervisor_new(loop, &options->session->supervisor, &supervisor_events, s);
     if (!s->supervisor) {
         free(s);

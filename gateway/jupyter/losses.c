@@ -11,7 +11,7 @@
 #define TRACEBACK_MAX (64u << 10) /* of faulthandler's text */
 
 struct rf_lost_cell {
-    uint64_t number, parent; /* here; parent 0: it was the first */
+    uint64_t parent; /* 0: it was the first */
     uint64_t count;          /* 0: the cell has no number */
     uint8_t len;
     char line[LINE_MAX_BYTES];
@@ -33,9 +33,9 @@ void rf_losses_deinit(struct rf_losses *losses)
 
 static const struct rf_lost_cell *find(const struct rf_losses *losses, uint64_t number)
 {
-    const struct rf_lost_cell *cell =
-        losses->cells && number ? &losses->cells[number % RF_CELLS_AT_RISK_MAX] : NULL;
-    return cell && cell->number == number ? cell : NULL;
+    bool known = losses->cells && number && number <= losses->last &&
+                 losses->last - number < RF_CELLS_AT_RISK_MAX;
+    return known ? &losses->cells[number % RF_CELLS_AT_RISK_MAX] : NULL;
 }
 
 /* What the state holds and that of `to` does not: up to their nearest common cell.  A
@@ -84,14 +84,13 @@ static struct rf_lost_cell describe(const struct rf_cell *cell)
 
 void rf_losses_answered(struct rf_losses *losses, const struct rf_cell *cell)
 {
-    if (!losses->cells)
-        losses->cells = calloc(RF_CELLS_AT_RISK_MAX, sizeof(*losses->cells));
+    if (!losses->last) /* not zeroed: most kernels never come to its end */
+        losses->cells = malloc(RF_CELLS_AT_RISK_MAX * sizeof(*losses->cells));
     struct rf_lost_cell lost = describe(cell);
-    lost.number = ++losses->last;
     lost.parent = losses->at.cell;
+    losses->at.cell = ++losses->last;
     if (losses->cells)
-        losses->cells[lost.number % RF_CELLS_AT_RISK_MAX] = lost;
-    losses->at.cell = lost.number;
+        losses->cells[losses->last % RF_CELLS_AT_RISK_MAX] = lost;
     losses->at.cells++;
     losses->at.numbered += cell->store_history;
 }

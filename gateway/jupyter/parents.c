@@ -13,13 +13,13 @@ struct rf_parent {
 
 int rf_parents_init(struct rf_parents *parents)
 {
-    *parents = (struct rf_parents){.ring = calloc(RF_PARENTS_MAX, sizeof(*parents->ring))};
+    *parents = (struct rf_parents){.ring = malloc(RF_PARENTS_MAX * sizeof(*parents->ring))};
     return parents->ring ? 0 : -ENOMEM;
 }
 
 void rf_parents_deinit(struct rf_parents *parents)
 {
-    for (size_t i = 0; parents->ring && i < RF_PARENTS_MAX; i++)
+    for (size_t i = 0; i < parents->used; i++)
         rf_buf_deinit(&parents->ring[i].header);
     free(parents->ring);
     rf_buf_deinit(&parents->newest);
@@ -40,6 +40,8 @@ int rf_parents_add(struct rf_parents *parents, uint64_t id, struct rf_bytes head
                    bool owns_output)
 {
     struct rf_parent *parent = &parents->ring[id % RF_PARENTS_MAX];
+    while (parents->used <= id % RF_PARENTS_MAX)
+        parents->ring[parents->used++] = (struct rf_parent){0};
     parent->id = 0;
     if (replace(&parent->header, header))
         return -ENOMEM;
@@ -56,7 +58,7 @@ int rf_parents_add(struct rf_parents *parents, uint64_t id, struct rf_bytes head
 static const struct rf_parent *find(const struct rf_parents *parents, uint64_t id)
 {
     const struct rf_parent *parent = &parents->ring[id % RF_PARENTS_MAX];
-    return id && parent->id == id ? parent : NULL;
+    return id && id % RF_PARENTS_MAX < parents->used && parent->id == id ? parent : NULL;
 }
 
 uint64_t rf_parents_resolve(const struct rf_parents *parents, uint64_t id)

@@ -16,6 +16,7 @@ struct rf_parent; /* one request in the ring */
 
 struct rf_parents {
     struct rf_parent *ring; /* owned */
+    size_t used;            /* its first so many were written */
     struct rf_buf newest;   /* header of newest_id */
     uint64_t newest_id;     /* 0: none yet */
 };

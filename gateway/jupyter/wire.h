@@ -85,9 +85,9 @@ enum rf_wire_drop rf_wire_decode(struct rf_wire *wire, const struct rf_bytes *fr
 /* The frames of an outgoing message: identities are the caller's own; the
  * rest is delimiter, signature, header, parent, metadata, content, buffers. */
 struct rf_wire_frames {
-    struct rf_bytes frames[RF_FRAMES_MAX]; /* borrowed from `out`, `text` or constants */
     size_t n;
     struct rf_buf text; /* owned: header and signature; reused from call to call */
+    struct rf_bytes frames[RF_FRAMES_MAX]; /* borrowed from `out`, `text` or constants */
 };
 void rf_wire_frames_deinit(struct rf_wire_frames *frames);
 

@@ -518,7 +518,7 @@ static void on_idle(uv_timer_t *timer)
 {
     struct rf_supervisor *s = timer->data;
     if (rf_policy_may_wait(&s->policy, rf_supervisor_now_us()) && rf_usage_is_crowded())
-        uv_timer_start(timer, on_idle, RF_POLICY_IDLE_US / 1000, 0);
+        uv_timer_start(timer, on_idle, RF_POLICY_CROWD_US / 8000, 0);
     else
         rf_supervisor_take_checkpoint(s, true);
 }

@@ -91,14 +91,13 @@ static bool look_for_heirs(const char *folder, bool remove)
     return lives;
 }
 
-static bool write_to(const char *folder, const char *file, const char *text, int *ret_errno)
+static bool write_to(const char *folder, const char *file, const char *text)
 {
     char path[PATH_MAX];
     if (snprintf(path, sizeof(path), "%s/%s", folder, file) >= PATH_MAX)
         return false;
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     bool ok = fd >= 0 && write(fd, text, strlen(text)) >= 0;
-    *ret_errno = errno;
     if (fd >= 0)
         close(fd);
     return ok;
@@ -119,8 +118,7 @@ static void kill_each(const char *folder)
 
 void rf_sweep_kill(const char *folder)
 {
-    int code;
-    if (!write_to(folder, "cgroup.kill", "1", &code))
+    if (!write_to(folder, "cgroup.kill", "1"))
         kill_each(folder);
 }
 
@@ -155,50 +153,115 @@ int rf_sweep_parent(const char *parent, int wait_ms)
     return removed;
 }
 
-static int attach_one(const char *folder, pid_t pid)
+/* --- moving --- */
+
+struct moving {
+    int files[RF_SWEEP_FOLDERS_MAX]; /* cgroup.procs of each folder */
+    size_t n_files;
+    pid_t *pids; /* owned; those that have moved */
+    size_t n, room;
+};
+
+static bool has_moved(const struct moving *m, pid_t pid)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (m->pids[i] == pid)
+            return true;
+    return false;
+}
+
+static int note_moved(struct moving *m, pid_t pid)
+{
+    if (m->n == m->room) {
+        size_t room = m->room ? 2 * m->room : 64;
+        pid_t *pids = reallocarray(m->pids, room, sizeof(*pids));
+        if (!pids)
+            return -ENOMEM;
+        m->pids = pids;
+        m->room = room;
+    }
+    m->pids[m->n++] = pid;
+    return 0;
+}
+
+static int move_one(struct moving *m, pid_t pid)
 {
     char text[16];
-    int code = 0;
-    snprintf(text, sizeof(text), "%d", pid);
-    if (write_to(folder, "cgroup.procs", text, &code) || code == ESRCH)
+    int n = snprintf(text, sizeof(text), "%d", pid);
+    if (has_moved(m, pid))
         return 0;
-    return -code;
+    for (size_t i = 0; i < m->n_files; i++)
+        if (write(m->files[i], text, (size_t)n) < 0 && errno != ESRCH)
+            return -errno;
+    return note_moved(m, pid);
+}
+
+static int move_tree(struct moving *m, pid_t pid, int depth);
+
+static int move_children(struct moving *m, pid_t pid, const char *thread, int depth)
+{
+    char path[128];
+    int r = 0, child;
+    snprintf(path, sizeof(path), "/proc/%d/task/%.20s/children", pid, thread);
+    FILE *file = fopen(path, "re");
+    while (file && !r && fscanf(file, "%d", &child) == 1)
+        r = move_tree(m, child, depth + 1);
+    if (file)
+        fclose(file);
+    return r;
 }
 
 /* What it forks from now on is inside; what it forked before is found here. */
-static int attach_tree(const char *folder, pid_t pid, int depth, unsigned *seen)
+static int move_tree(struct moving *m, pid_t pid, int depth)
 {
-    char path[64];
-    int r = attach_one(folder, pid), child;
-    ++*seen;
+    char path[64], thread[16];
+    struct stat st;
+    int r = move_one(m, pid);
+    if (r || depth == ATTACH_DEPTH_MAX)
+        return r;
     snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *tasks = r || depth == ATTACH_DEPTH_MAX ? NULL : opendir(path);
-    for (struct dirent *e; tasks && !r && (e = readdir(tasks));) {
-        char children[128];
-        if (e->d_name[0] == '.')
-            continue;
-        snprintf(children, sizeof(children), "/proc/%d/task/%.20s/children", pid, e->d_name);
-        FILE *file = fopen(children, "re");
-        while (file && !r && fscanf(file, "%d", &child) == 1)
-            r = attach_tree(folder, child, depth + 1, seen);
-        if (file)
-            fclose(file);
-    }
+    snprintf(thread, sizeof(thread), "%d", pid);
+    if (!stat(path, &st) && st.st_nlink == 3) /* two, and one for each thread */
+        return move_children(m, pid, thread, depth);
+    DIR *tasks = opendir(path);
+    for (struct dirent *e; tasks && !r && (e = readdir(tasks));)
+        if (e->d_name[0] != '.')
+            r = move_children(m, pid, e->d_name, depth);
     if (tasks)
         closedir(tasks);
     return r;
 }
 
-int rf_sweep_attach(const char *folder, pid_t pid)
+static int open_files(struct moving *m, char *const *folders)
 {
-    unsigned before, seen = 0;
-    int r, rounds = 0;
+    for (; *folders; folders++) {
+        char path[PATH_MAX];
+        if (m->n_files == RF_SWEEP_FOLDERS_MAX ||
+            snprintf(path, sizeof(path), "%s/cgroup.procs", *folders) >= PATH_MAX)
+            return -E2BIG;
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0)
+            return -errno;
+        m->files[m->n_files++] = fd;
+    }
+    return 0;
+}
+
+int rf_sweep_attach(char *const *folders, pid_t pid)
+{
+    struct moving m = {0};
+    int r = open_files(&m, folders);
+    size_t before;
     /* Until nothing new is found: what forks meanwhile has moved already or is found in
      * the next round, and one that was orphaned hangs elsewhere in the tree then. */
-    do {
-        before = seen;
-        seen = 0;
-        r = attach_tree(folder, pid, 0, &seen);
-    } while (!r && ++rounds < ATTACH_ROUNDS_MAX && (rounds < 2 || seen != before));
+    for (int rounds = 0; !r && rounds < ATTACH_ROUNDS_MAX; rounds++) {
+        before = m.n;
+        r = move_tree(&m, pid, 0);
+        if (m.n == before)
+            break;
+    }
+    while (m.n_files)
+        close(m.files[--m.n_files]);
+    free(m.pids);
     return r;
 }

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #define RF_SWEEP_NAME_MAX 96
+#define RF_SWEEP_FOLDERS_MAX 4 /* one for each kind of limit, and one to spare */
 
 /* A name for a new cgroup of this process.  0 or -errno. */
 int rf_sweep_name(char ret[RF_SWEEP_NAME_MAX]);
@@ -29,7 +30,7 @@ int rf_sweep_remove(const char *folder, int wait_ms);
 /* Removes the left-over cgroups in `parent`.  How many it removed. */
 int rf_sweep_parent(const char *parent, int wait_ms);
 
-/* Moves a process and all its descendants into the cgroup.  0 or -errno. */
-int rf_sweep_attach(const char *folder, pid_t pid);
+/* Moves a process and all its descendants into these cgroups (up to NULL).  0 or -errno. */
+int rf_sweep_attach(char *const *folders, pid_t pid);
 
 #endif

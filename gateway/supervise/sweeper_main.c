@@ -56,14 +56,6 @@ static void sweep_when_quiet(int gateway, char **folders)
         with_parents(folders, sweep);
 }
 
-static int attach(char **folders, pid_t pid)
-{
-    int r = 0;
-    for (; *folders && !r; folders++)
-        r = rf_sweep_attach(*folders, pid);
-    return r;
-}
-
 static void keep_helper(int fd)
 {
     if (n_helpers < HELPERS_MAX)
@@ -100,7 +92,7 @@ static void serve(int gateway, char **folders)
             keep_helper(fd);
             continue;
         }
-        order.result = attach(folders, order.pid);
+        order.result = rf_sweep_attach(folders, order.pid);
         while (send(gateway, &order, sizeof(order), MSG_NOSIGNAL) < 0 && errno == EINTR)
             ;
     }

@@ -82,7 +82,7 @@ bool rf_usage_is_crowded(void)
 {
     long ready = 0;
     FILE *file = fopen("/proc/loadavg", "re");
-    bool known = file && fscanf(file, "%*f %*f %*f %ld", &ready) == 1;
+    bool known = file && fscanf(file, "%*s %*s %*s %ld", &ready) == 1;
     if (file)
         fclose(file);
     return known && ready > CROWD * sysconf(_SC_NPROCESSORS_ONLN);

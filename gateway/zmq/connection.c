@@ -55,7 +55,7 @@ struct content {
 static void content_freep(struct content **content)
 {
     if (*content)
-        sodium_memzero(*content, sizeof(**content));
+        sodium_memzero((*content)->data, (*content)->len);
     free(*content);
 }
 
@@ -77,7 +77,6 @@ static int read_file(const char *path, struct content *ret, struct rf_error *err
     RF_AUTO(rf_closep) int fd = open_file(path, err);
     if (fd < 0)
         return fd;
-    ret->len = 0;
     while (ret->len < sizeof(ret->data)) {
         ssize_t n = read(fd, ret->data + ret->len, sizeof(ret->data) - ret->len);
         if (n < 0 && errno == EINTR)
@@ -105,6 +104,7 @@ static int read_object(const char *path, json_t **ret, struct rf_error *err)
     RF_AUTO(content_freep) struct content *content = malloc(sizeof(*content));
     if (!content)
         return rf_error_errno(err, -ENOMEM, CANNOT_READ, path);
+    content->len = 0;
     int r = read_file(path, content, err);
     if (r)
         return r;

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include <uv.h>
 
 #include "common/cleanup.h"
 
@@ -35,7 +36,7 @@ bool rf_endpoint_is_local(const struct rf_connection *conn)
 /* A numeric address, "*" for all, or localhost; names are not looked up. */
 int rf_endpoint_address(const char *ip, int port, struct rf_address *ret)
 {
-    char text[128], number[16];
+    char text[128];
     size_t len = strlen(ip);
     bool bracketed = len > 2 && ip[0] == '[' && ip[len - 1] == ']';
     int n = snprintf(text, sizeof(text), "%.*s", (int)(bracketed ? len - 2 : len),
@@ -46,16 +47,11 @@ int rf_endpoint_address(const char *ip, int port, struct rf_address *ret)
         snprintf(text, sizeof(text), "127.0.0.1");
     else if (strcmp(ip, "*") == 0)
         snprintf(text, sizeof(text), "0.0.0.0");
-    snprintf(number, sizeof(number), "%d", port);
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
-                             .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found;
-    if (getaddrinfo(text, number, &hints, &found))
-        return -EINVAL;
-    memcpy(&ret->storage, found->ai_addr, found->ai_addrlen);
-    ret->len = found->ai_addrlen;
-    freeaddrinfo(found);
-    return 0;
+    ret->len = sizeof(struct sockaddr_in);
+    if (!uv_ip4_addr(text, port, (struct sockaddr_in *)&ret->storage))
+        return 0;
+    ret->len = sizeof(struct sockaddr_in6);
+    return uv_ip6_addr(text, port, (struct sockaddr_in6 *)&ret->storage) ? -EINVAL : 0;
 }
 
 static int bound_port(int fd)

@@ -9,6 +9,7 @@
  */
 #include "gateway/zmq/sockets.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -55,7 +56,7 @@ struct rf_sockets {
     uint32_t named; /* peers that were given an identity */
     bool closing;
     unsigned open_parts; /* handles and peers */
-    char scratch[SCRATCH_SIZE];
+    char scratch[SCRATCH_SIZE]; /* from here on nothing is zeroed: it is written before it is read */
     struct rf_bytes frames[FRAMES_MAX];
 };
 
@@ -431,9 +432,10 @@ static void init_channels(struct rf_sockets *sockets, bool is_ipc)
 static struct rf_sockets *allocate(uv_loop_t *loop, const struct rf_sockets_options *options,
                                    const struct rf_sockets_events *events, void *ctx)
 {
-    struct rf_sockets *sockets = calloc(1, sizeof(*sockets));
+    struct rf_sockets *sockets = malloc(sizeof(*sockets));
     if (!sockets)
         return NULL;
+    memset(sockets, 0, offsetof(struct rf_sockets, scratch));
     sockets->loop = loop;
     sockets->events = events;
     sockets->ctx = ctx;

@@ -298,6 +298,18 @@ def test_the_workspace_is_written_as_its_owner(box):
     assert (os.stat(path).st_uid, os.stat(path).st_gid) == (os.getuid(), os.getgid())
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="a gateway of root alone takes on other users")
+def test_another_owner_has_his_main_group(start):
+    """Of one who is not in /etc/passwd getent knows it, here a stand-in."""
+    tools, folder = new_folder("tools"), new_folder()
+    with open(os.path.join(tools, "getent"), "w", encoding="ascii") as file:
+        file.write('#!/bin/sh\n[ "$*" = "passwd 54321" ] && echo "him:x:54321:777::/:/bin/sh"\n')
+    os.chmod(file.name, 0o755)
+    os.chown(folder, 54321, 0)
+    env = kernel_environment(PATH=f"{tools}:{os.environ['PATH']}")
+    assert start(env=env, cwd=folder).value("__import__('os').getresgid()") == (777, 777, 777)
+
+
 def test_files_of_others(box):
     found = said(box, """
         print({path: told(read, path) for path in ('/etc/shadow', '/etc/sudoers', '/root/.bashrc',

@@ -282,7 +282,8 @@ static void check_hierarchy(const char *parent, const char *what)
         return;
     }
     pid_t pid = sleeper_with_child();
-    assert_int_equal(rf_sweep_attach(folder, pid), 0);
+    char *folders[] = {folder, NULL};
+    assert_int_equal(rf_sweep_attach(folders, pid), 0);
     assert_int_equal(count_in(folder), 2);
     assert_int_equal(rf_sweep_parent(parent, 0), 0); /* ours is no left-over */
     assert_int_equal(rf_sweep_remove(folder, 5000), 0);
