@@ -53,8 +53,8 @@ def main(argv: list[str]) -> None:
     notes = [f"Preloading {name} failed: {why}" for name, why in failed]
     made = worker.Worker(shell, notes)
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        made.loop.prepare()
         made.rehearse(_REHEARSALS)
-    made.loop.close()
     watch, imports = watch_list(), import_list()
     _settle(made)
     _ringfence.zygote_serve(
@@ -275,7 +275,7 @@ def _settle(made: Any) -> None:
     # runs has its place beside that.
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         made.rehearse(8)
-    made.loop.close()
+    made.loop.keep_plain()
     streams.install()  # outside of a worker they write to the descriptors
     gc.freeze()
     try:
