@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/place.h"
 #include "kernel/fork.h"
+#include "kernel/snapshot.h"
 #include "kernel/spare.h"
 #include "kernel/watch.h"
 
@@ -345,6 +346,7 @@ int rf_zygote_serve(const struct rf_zygote_options *options)
     if (filters)
         rf_log(RF_LOG_ERROR, "zygote", "the filter of system calls cannot be made: %s",
                strerror(-filters));
+    rf_snapshot_unmap();
     malloc_trim(0); /* each fork would copy the page tables of what that took, and tidy it up */
     signal(SIGCHLD, SIG_IGN); /* nobody waits for the keepers */
     int r = serve_all(&zygote);
