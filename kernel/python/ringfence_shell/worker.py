@@ -133,7 +133,7 @@ class Worker:
         hygiene.reseed()
         environment.rehearse()
         startup = config.Startup([], load=False)
-        startup.shell_for(self.shell)
+        startup.shell_for(self.shell).start_here()
         startup.has_code()
 
     def start(self, spawned: dict[str, Any]) -> None:
