@@ -245,6 +245,13 @@ static size_t give_back_all(void)
     return dropped;
 }
 
+void rf_snapshot_unmap(void)
+{
+    if (view)
+        give_back_all();
+    unmapped = false;
+}
+
 size_t rf_snapshot_give_back(void)
 {
     static int64_t not_before;

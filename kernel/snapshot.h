@@ -22,6 +22,10 @@ void rf_snapshot_arena_free(void *unused, void *arena, size_t size);
 /* In the zygote, once, with one thread.  0 or -errno: nothing has changed then. */
 int rf_snapshot_take(void);
 
+/* In the zygote, before its first fork: unmaps what it has looked at since, as each fork
+ * would copy its page table. */
+void rf_snapshot_unmap(void);
+
 /* Drops the copies that are equal to what was taken, and the first time unmaps what is no
  * copy, as each fork would copy its page table; some 4 ms, at most a 25th part of the
  * time: sooner it does nothing.  Only while the process has one thread, as another could

@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/place.h"
 #include "kernel/fork.h"
+#include "kernel/snapshot.h"
 #include "kernel/spare.h"
 #include "kernel/watch.h"
 
@@ -370,6 +371,7 @@ int rf_zygote_serve(const struct rf_zygote_options *options)
                             .shape = rf_sandbox_shape_guess()};
     int r = prepare(&zygote);
     if (!r) {
+        rf_snapshot_unmap();
         malloc_trim(0); /* each fork would copy the page tables of what that took, and tidy it up */
         signal(SIGCHLD, SIG_IGN); /* nobody waits for the keepers */
         r = serve_all(&zygote);

@@ -10,10 +10,16 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "common/cleanup.h"
 #include "kernel/fork.h"
 #include "kernel/huge.h"
 #include "kernel/snapshot.h"
@@ -294,6 +300,35 @@ static PyObject *py_is_worker(PyObject *self, PyObject *unused)
     return PyBool_FromLong(rf_generation() != 0);
 }
 
+PyDoc_STRVAR(renew_loop_doc,
+             "renew_loop(epoll, reading, writing)\n\n"
+             "After a fork: an event loop's descriptors, which were shared, become new ones of the\n"
+             "same numbers, an epoll that watches one end of a socket pair.");
+
+static int make_loop(int epoll, int reading, int writing)
+{
+    RF_AUTO(rf_closep) int fresh = epoll_create1(EPOLL_CLOEXEC);
+    int pair[2];
+    if (fresh < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair))
+        return -1;
+    RF_AUTO(rf_closep) int in = pair[0];
+    RF_AUTO(rf_closep) int out = pair[1];
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = reading};
+    bool done = dup3(fresh, epoll, O_CLOEXEC) >= 0 && dup3(in, reading, O_CLOEXEC) >= 0 &&
+                dup3(out, writing, O_CLOEXEC) >= 0;
+    return done ? epoll_ctl(epoll, EPOLL_CTL_ADD, reading, &event) : -1;
+}
+
+static PyObject *py_renew_loop(PyObject *self, PyObject *args)
+{
+    int epoll, reading, writing;
+    if (!PyArg_ParseTuple(args, "iii:renew_loop", &epoll, &reading, &writing))
+        return NULL;
+    if (make_loop(epoll, reading, writing))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(gather_doc, "gather()\n\nBefore a checkpoint, in a worker that rests (kernel/worker.h).");
 
 static PyObject *py_gather(PyObject *self, PyObject *unused)
@@ -496,6 +531,7 @@ static PyMethodDef methods[] = {
     {"stream_write", py_stream_write, METH_VARARGS, stream_write_doc},
     {"fileno", py_fileno, METH_NOARGS, fileno_doc},
     {"is_worker", py_is_worker, METH_NOARGS, is_worker_doc},
+    {"renew_loop", py_renew_loop, METH_VARARGS, renew_loop_doc},
     {"gather", py_gather, METH_NOARGS, gather_doc},
     {"checkpoint", py_checkpoint, METH_VARARGS, checkpoint_doc},
     {"answer", py_answer, METH_VARARGS, answer_doc},

@@ -373,8 +373,11 @@ def test_two_resumes_draw_different_numbers(fresh, expression):
 
 
 def test_two_kernels_draw_different_numbers(start):
-    code = "import random, uuid; print(random.random(), uuid.uuid4())"
-    assert len({start().run(code).stdout for _ in range(3)}) == 3
+    """Nor do they share what wakes an event loop, which they have from the zygote."""
+    code = ("import asyncio, os, random, uuid\nend = asyncio.get_running_loop()._csock.fileno()\n"
+            "print(random.random(), uuid.uuid4(), os.fstat(end).st_ino)")
+    drawn = [start().run(code).stdout.split() for _ in range(3)]
+    assert all(len(set(column)) == 3 for column in zip(*drawn, strict=True)), drawn
 
 
 def test_a_seed_that_the_user_set_goes_on(fresh):

@@ -132,6 +132,17 @@ def stream_write(fd, text, about):
         os.write(fd, data)
 
 
+def renew_loop(epoll, reading, writing):
+    with select.epoll() as fresh:
+        os.dup2(fresh.fileno(), epoll, inheritable=False)
+    kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+    for end, fd in zip(socket.socketpair(type=kind), (reading, writing)):
+        os.dup2(end.fileno(), fd, inheritable=False)
+        end.close()
+    with select.epoll.fromfd(os.dup(epoll)) as watching:
+        watching.register(reading, select.EPOLLIN)
+
+
 def gather():
     """Nothing to put together."""
 

@@ -709,6 +709,17 @@ def test_bad_configuration_is_reported(spawn):
     assert "configuration is not used" in worker.answer(0).stderr
 
 
+_POLICY = """
+import asyncio
+class Policy(asyncio.DefaultEventLoopPolicy):
+    def new_event_loop(self):
+        loop = super().new_event_loop()
+        loop.mine = True
+        return loop
+asyncio.set_event_loop_policy(Policy())
+"""
+
+
 def test_profile(spawn, tmp_path):
     profile = tmp_path / "profile_default"
     (profile / "startup").mkdir(parents=True)
@@ -717,6 +728,7 @@ def test_profile(spawn, tmp_path):
     )
     (profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.extensions = ['autoreload']")
     (profile / "startup" / "10-first.py").write_text("first = 10\nprint('hello from startup')")
+    (profile / "startup" / "15-policy.py").write_text(_POLICY)
     (profile / "startup" / "20-second.ipy").write_text("%time second = first + 10")
     worker = spawn(environ={"IPYTHONDIR": str(tmp_path)})
     assert worker.value("first, second, line") == "(10, 20, 1)"
@@ -726,6 +738,7 @@ def test_profile(spawn, tmp_path):
         len(worker.run("1/0").content["traceback"]) == 1
     )
     assert worker.run("%autoreload 0").status == "ok"
+    assert worker.value("asyncio.get_running_loop().mine") == "True"
 
 
 def test_startup_that_shows_and_fails(spawn, tmp_path):

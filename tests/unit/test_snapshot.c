@@ -39,14 +39,24 @@ static int use_and_give_back(volatile uint8_t *arena, uint8_t *freed)
     return arena[EQUAL * PAGE] == 77 ? 0 : 5;
 }
 
-static bool is_copy(const volatile uint8_t *page)
+static uint64_t entry_of(const volatile uint8_t *page)
 {
     uint64_t entry = 0;
     int pagemap = open("/proc/self/pagemap", O_RDONLY);
     off_t offset = (off_t)((uintptr_t)page / PAGE * sizeof(entry));
     bool known = pread(pagemap, &entry, sizeof(entry), offset) == (ssize_t)sizeof(entry);
     close(pagemap);
-    return known && entry >> 63 && !(entry >> 61 & 1);
+    return known ? entry : 0;
+}
+
+static bool is_mapped(const volatile uint8_t *page)
+{
+    return entry_of(page) >> 63;
+}
+
+static bool is_copy(const volatile uint8_t *page)
+{
+    return is_mapped(page) && !(entry_of(page) >> 61 & 1);
 }
 
 /* As the gateway does; the checkpoint ends at once, since nobody holds its socket. */
@@ -108,6 +118,11 @@ static void test_copies(void **state)
     char *text = strdup("of malloc");
     assert_int_equal(rf_snapshot_give_back(), 0);
     assert_int_equal(rf_snapshot_take(), 0);
+    arena[EQUAL * PAGE]++;
+    arena[EQUAL * PAGE]--;
+    assert_int_equal(arena[ASIDE * PAGE], ASIDE + 1);
+    rf_snapshot_unmap();
+    assert_false(is_mapped(arena + ASIDE * PAGE) || is_mapped(arena + EQUAL * PAGE));
     pid_t child = fork();
     if (!child)
         _exit(use_and_give_back(arena, freed));

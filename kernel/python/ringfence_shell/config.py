@@ -208,7 +208,7 @@ class Startup:
 
     def run(self, shell: Any) -> None:
         """The start-up steps: extensions, --matplotlib, startup files, exec_lines."""
-        if not self.has_code() or self.app is None:
+        if self.app is None:
             return
         self.app.shell, self.app.profile_dir = shell, shell.profile_dir
         for step in (self.app.init_gui_pylab, self.app.init_extensions, self.app.init_code):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import io
 import os
-import random
 import resource
 import stat
 import sys
@@ -26,18 +25,19 @@ _FIRST_USER_FD = 8  # below are the standard streams and the worker's own (kerne
 
 
 def reseed() -> None:
-    """New randomness for everything that would repeat another process's."""
-    random.seed()
+    """New randomness for everything that would repeat another process's.  (The module
+    random sees to itself.)  Nothing is written that need not be: pages are shared."""
     loaded = sys.modules
     if (numpy_random := loaded.get("numpy.random")) is not None:
         numpy_random.seed()
-    if (tempfile := loaded.get("tempfile")) is not None:
+    if (tempfile := loaded.get("tempfile")) is not None and tempfile._name_sequence:
         # It notices a fork by the pid, and pids repeat across pid namespaces.
         tempfile._name_sequence = None
-    if (uuid := loaded.get("uuid")) is not None:
+    if (uuid := loaded.get("uuid")) is not None and uuid._last_timestamp:
         uuid._last_timestamp = None
-    if (ssl := loaded.get("_ssl")) is not None:
-        ssl.RAND_add(os.urandom(32), 0.0)
+    if os.getpid() in _known and (ssl := loaded.get("_ssl")) is not None:
+        ssl.RAND_add(os.urandom(32), 0.0)  # OpenSSL, too, notices a fork by the pid
+    _known.add(os.getpid())
     if (process := loaded.get("multiprocessing.process")) is not None:
         process.current_process().authkey = os.urandom(32)
 
@@ -47,6 +47,9 @@ def warm() -> None:
     reseed()
     if (ssl := sys.modules.get("_ssl")) is not None:
         ssl.RAND_bytes(1)  # OpenSSL sets itself up
+
+
+_known = {os.getpid()}  # of this process and those that it comes of
 
 
 def apply_environment(block: bytes) -> None:

@@ -75,6 +75,9 @@ def _nothing() -> None:
 _PLAIN_LOOP = asyncio.SelectorEventLoop  # CPython's own, whose parts are known
 
 
+_FIRST_FD = 8  # below are those that a worker is given (kernel/worker.h)
+
+
 class CellLoop:
     """Owns the loop and the context in which all cells run."""
 
@@ -92,6 +95,29 @@ class CellLoop:
             asyncio.set_event_loop(loop)
             self._poll = None
         return loop
+
+    def prepare(self) -> None:
+        """In the zygote: a loop that the workers inherit.  Making one takes a worker longer
+        than a cell."""
+        held = []
+        while (fd := os.open(os.devnull, os.O_RDONLY)) < _FIRST_FD:
+            held.append(fd)
+        self.get()
+        for each in (fd, *held):
+            os.close(each)
+
+    def keep_plain(self) -> None:
+        """In the zygote, after the last rehearsal: of another kind none is inherited."""
+        loop: Any = self._loop
+        if type(loop) is not _PLAIN_LOOP or type(loop._selector) is not selectors.EpollSelector:
+            self.close()
+
+    def take_over(self) -> None:
+        """In a process forked from the zygote: its descriptors were shared."""
+        loop: Any = self._loop
+        if loop is not None and not loop.is_closed():
+            ends = loop._selector.fileno(), loop._ssock.fileno(), loop._csock.fileno()
+            _ringfence.renew_loop(*ends)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Runs a request to its end.  Raises what it raises; KeyboardInterrupt

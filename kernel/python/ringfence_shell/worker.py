@@ -133,7 +133,7 @@ class Worker:
         hygiene.reseed()
         environment.rehearse()
         startup = config.Startup([], load=False)
-        startup.shell_for(self.shell)
+        startup.shell_for(self.shell).start_here()
         startup.has_code()
 
     def start(self, spawned: dict[str, Any]) -> None:
@@ -161,7 +161,9 @@ class Worker:
         shell.start_here()
         if session := os.environ.get("JPY_SESSION_NAME"):
             shell.user_ns["__session__"] = session
-        startup.run(shell)
+        if startup.has_code():
+            self.loop.close()  # it may set a policy, by which the next one is made
+            startup.run(shell)
 
     def _hello(self, generation: int) -> None:
         _ringfence.send(_ringfence.MSG_HELLO, generation, [b"%d" % os.getpid(), self._info])
@@ -333,6 +335,7 @@ def _put_cwd_on_path() -> None:
 def main(worker: Worker) -> None:
     """Runs a worker to its end; the caller then ends the interpreter the normal way."""
     worker.interrupts.install()
+    worker.loop.take_over()
     if not _ringfence.is_asked():
         worker.rehearse_start()
         worker.rehearse(1)

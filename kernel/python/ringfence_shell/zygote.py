@@ -46,15 +46,19 @@ def main(argv: list[str]) -> None:
         shell = _warm_shell()
         failed = _import(preload)
     _put_back(path)
-    from . import comms, hygiene, worker
+    from . import comms, hygiene, memory, worker
 
     comms.install()
     hygiene.warm()
     notes = [f"Preloading {name} failed: {why}" for name, why in failed]
     made = worker.Worker(shell, notes)
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        made.loop.prepare()
+        if sys.version_info < (3, 13):  # later ones do not specialize calls of what was changed
+            memory.gather_code(lambda: (made.rehearse_start(), made.rehearse(1)))
         made.rehearse(_REHEARSALS)
-    made.loop.close()
+        for _ in range(16):
+            made.rehearse_start()
     watch, imports = watch_list(), import_list()
     _settle(made)
     _ringfence.zygote_serve(
@@ -148,7 +152,7 @@ def _warm_shell() -> Any:
 
     from IPython.core import debugger
 
-    from . import config, worker  # noqa: F401  (what the worker needs)
+    from . import config, memory, worker  # noqa: F401  (what the worker needs)
     from .shell import ZMQInteractiveShell
 
     # The debugger must be one that an interrupt can stop.
@@ -168,6 +172,8 @@ def _warm_shell() -> Any:
         if name.startswith("<"):
             del linecache.cache[name]
     sys.modules["__main__"] = modules["__main__"]
+    gc.collect()
+    memory.fill_holes()  # what follows is needed by each worker: side by side
     shell = config.default_shell()
     shell.Completer, shell.inspector  # noqa: B018  (IPython 9 makes them when asked)
     return shell
@@ -275,7 +281,7 @@ def _settle(made: Any) -> None:
     # runs has its place beside that.
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         made.rehearse(8)
-    made.loop.close()
+    made.loop.keep_plain()
     streams.install()  # outside of a worker they write to the descriptors
     gc.freeze()
     try:
