@@ -30,6 +30,7 @@ THIRD_PARTY = {
     "jansson.h": ["common", "gateway/zmq", "gateway/cli"],
     "microhttpd.h": ["gateway/http"],
     "openssl/": ["gateway/jupyter"],
+    "sanitizer/": ["kernel/sandbox"],
     "seccomp.h": ["kernel/sandbox"],
     "sodium.h": ["gateway"],
     "sqlite3.h": ["gateway/store"],

@@ -12,7 +12,7 @@
 
 struct rf_lost_cell {
     uint64_t parent; /* 0: it was the first */
-    uint64_t count;          /* 0: the cell has no number */
+    uint64_t count;  /* 0: the cell has no number */
     uint8_t len;
     char line[LINE_MAX_BYTES];
 };

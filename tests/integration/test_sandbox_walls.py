@@ -298,7 +298,7 @@ def test_the_workspace_is_written_as_its_owner(box):
     assert (os.stat(path).st_uid, os.stat(path).st_gid) == (os.getuid(), os.getgid())
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="a gateway of root alone takes on other users")
+@pytest.mark.skipif(os.getuid() != 0, reason="absent layer: not root")
 def test_another_owner_has_his_main_group(start):
     """Of one who is not in /etc/passwd getent knows it, here a stand-in."""
     tools, folder = new_folder("tools"), new_folder()
