@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "kernel/huge.h"
 
 #define PIECE ((uintptr_t)2 << 20)
 #define PAGE 4096u
@@ -21,10 +22,6 @@
 #define PIECES_MIN 16 /* of a mapping: less is copied as quickly as it is looked at */
 #define SHARED_MAX (PIECE / PAGE / 8) /* pages that others have, in a piece that is gathered */
 #define SPANS_MAX 256
-
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 static struct span {
     uintptr_t start, end; /* on borders of pieces */

@@ -17,6 +17,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/mman.h>
+
+#ifndef MADV_COLLAPSE /* glibc 2.37 */
+#define MADV_COLLAPSE 25
+#endif
 
 #define RF_HUGE_BLOCK (4u << 20)  /* a block of malloc from here on is large, as for numpy */
 #define RF_HUGE_LARGE (32u << 20) /* malloc itself keeps no freed block from here on */

@@ -20,6 +20,7 @@
 #define PAGE 4096u
 #define SHARE 25 /* giving back takes one part in so many of the time */
 #define REGIONS_MAX 4096u
+#define HUGE (2u << 20) /* regions lie in the file as they do in one */
 #define ENTRIES 512u /* of /proc/self/pagemap, read at once */
 
 struct region {
@@ -100,8 +101,8 @@ static size_t place_regions(void)
     size_t total = 0;
     qsort(regions, n_regions, sizeof(*regions), by_address);
     for (size_t i = 0; i < n_regions; i++) {
-        regions[i].at = total;
-        total += regions[i].len;
+        regions[i].at = total + ((uintptr_t)regions[i].start - total) % HUGE;
+        total = regions[i].at + regions[i].len;
     }
     return total;
 }
@@ -138,6 +139,21 @@ static int write_file(size_t total)
     return rf_steal_fd(&fd);
 }
 
+/* At the start of a huge page, so that the file can be made of such: a fork copies its entries,
+ * and a fault makes them, many at a time then. */
+static const uint8_t *map_whole(int fd, size_t total)
+{
+    uint8_t *room = mmap(NULL, total + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return NULL;
+    uint8_t *start = room + (HUGE - (uintptr_t)room % HUGE) % HUGE;
+    if (mmap(start, total, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+        return NULL;
+    madvise(start, total / HUGE * HUGE, MADV_COLLAPSE); /* where the machine cannot, it is as it was */
+    madvise(start, total, MADV_DONTNEED);
+    return start;
+}
+
 int rf_snapshot_take(void)
 {
     add_heap();
@@ -145,8 +161,8 @@ int rf_snapshot_take(void)
     RF_AUTO(rf_closep) int fd = write_file(total);
     if (fd < 0)
         return fd;
-    void *whole = mmap(NULL, total, PROT_READ, MAP_SHARED, fd, 0);
-    if (whole == MAP_FAILED)
+    const uint8_t *whole = map_whole(fd, total);
+    if (!whole)
         return -errno;
     size_t replaced = 0;
     for (; replaced < n_regions; replaced++) {
@@ -157,7 +173,6 @@ int rf_snapshot_take(void)
     }
     n_regions = replaced;
     view = whole;
-    madvise(whole, total, MADV_DONTNEED);
     return 0;
 }
 
