@@ -12,12 +12,18 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
 
 #include "common/cleanup.h"
 #include "common/place.h"
 #include "kernel/keeper/start.h"
 #include "kernel/worker.h"
+
+#define RSEQ_LENGTH 32 /* with which glibc enters it */
 
 /* The worker-to-be's own: there is one in a process. */
 static int asked = -1;
@@ -121,8 +127,19 @@ static void leave(int fd)
     close(null);
 }
 
+/* Linux takes a process that shares memory out of these, and glibc does not enter a fork anew:
+ * sched_getcpu() would stand still. */
+static void enter_restartable_sequences(void)
+{
+#ifdef RSEQ_SIG
+    if (__rseq_size)
+        syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, RSEQ_LENGTH, 0, RSEQ_SIG);
+#endif
+}
+
 static void be_worker(const struct rf_spare_base *base, int pairs[PAIRS][2])
 {
+    enter_restartable_sequences();
     prctl(PR_SET_NAME, "ringfence-spare");
     leave(base->listening);
     close(pairs[KEEPER][0]);

@@ -334,6 +334,7 @@ static int prepare(struct zygote *zygote)
     if (filters)
         rf_log(RF_LOG_ERROR, "zygote", "the filter of system calls cannot be made: %s",
                strerror(-filters));
+    fcntl(options->fd, F_SETFD, FD_CLOEXEC); /* else each keeper has it until its walls stand */
     int program = open(options->keeper_path, O_PATH | O_CLOEXEC);
     if (program < 0)
         return -errno;
@@ -344,6 +345,9 @@ static int prepare(struct zygote *zygote)
         .sandbox = &sandbox_base,
         .hooks = &options->hooks,
     };
+    if (zygote->base.keeper_base < 0)
+        rf_log(RF_LOG_ERROR, "zygote", "no file for keepers can be made: %s",
+               strerror(-zygote->base.keeper_base));
     if (zygote->base.keeper_base < 0)
         return zygote->base.keeper_base;
     zygote->watch = rf_watch_new(options->watch, options->n_watch, options->since);
@@ -371,7 +375,8 @@ int rf_zygote_serve(const struct rf_zygote_options *options)
                             .shape = rf_sandbox_shape_guess()};
     int r = prepare(&zygote);
     if (!r) {
-        rf_snapshot_unmap();
+        if (rf_count_tasks() == 1) /* another could write meanwhile */
+            rf_snapshot_unmap();
         malloc_trim(0); /* each fork would copy the page tables of what that took, and tidy it up */
         signal(SIGCHLD, SIG_IGN); /* nobody waits for the keepers */
         r = serve_all(&zygote);

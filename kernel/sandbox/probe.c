@@ -38,6 +38,8 @@ static void try_namespaces(struct answer *answer)
         if (user && !uid)
             continue;
         int r = unshare(rf_steps[i].needs) ? -errno : user ? rf_map_self(uid, gid) : 0;
+        if (!r && user)
+            r = rf_sandbox_keep_powers(&(struct rf_sandbox){.have = CLONE_NEWUSER});
         if (!r)
             answer->granted |= rf_steps[i].needs;
         else if (!answer->why[0])

@@ -10,7 +10,7 @@
 
 /* What runs there does not return, so a sanitizer would take its frames, and those around
  * the stack, for ones in use. */
-__attribute__((no_sanitize("address"))) pid_t rf_share_memory(int flags, int (*run)(void *), void *arg)
+__attribute__((no_sanitize_address)) pid_t rf_share_memory(int flags, int (*run)(void *), void *arg)
 {
     char stack[STACK_SIZE] __attribute__((aligned(16)));
     sigset_t all, before;

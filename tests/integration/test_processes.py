@@ -73,6 +73,21 @@ def test_still_one_task_after_work(fresh):
     assert fresh.run("import os; len(os.listdir('/proc/self/task'))").result == "1"
 
 
+def test_a_worker_knows_its_processor(fresh):
+    """glibc reads it where Linux writes it, in memory that a fork has to tell of anew."""
+    cell = fresh.run("""
+        import ctypes, os
+        libc, all_of_them = ctypes.CDLL(None), os.sched_getaffinity(0)
+        def asked(number):
+            os.sched_setaffinity(0, {number})
+            return libc.sched_getcpu() == number
+        right = [asked(number) for number in sorted(all_of_them)]
+        os.sched_setaffinity(0, all_of_them)
+        all(right)
+    """)
+    assert cell.result == "True", cell.describe()
+
+
 def test_worker_is_a_child_of_the_keeper(fresh):
     pid, parent, session = fresh.value(
         "(__import__('os').getpid(), __import__('os').getppid(), __import__('os').getsid(0))")

@@ -118,6 +118,7 @@ class CellLoop:
         if loop is not None and not loop.is_closed():
             ends = loop._selector.fileno(), loop._ssock.fileno(), loop._csock.fileno()
             _ringfence.renew_loop(*ends)
+            asyncio.set_event_loop(loop)  # since 3.12 a fork has none
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Runs a request to its end.  Raises what it raises; KeyboardInterrupt
@@ -252,6 +253,8 @@ class CellLoop:
         loop._make_self_pipe()
         if getattr(loop, "_signal_handlers", None):
             signal.set_wakeup_fd(loop._csock.fileno())
+        if sys.version_info >= (3, 12):  # a fork has forgotten it
+            asyncio.set_event_loop(loop)
         old.close()
         for end in old_pair:
             end.close()

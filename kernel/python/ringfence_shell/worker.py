@@ -7,6 +7,7 @@ does; SIGINT never ends the loop (interrupt.py).
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import faulthandler
 import gc
@@ -162,8 +163,10 @@ class Worker:
         if session := os.environ.get("JPY_SESSION_NAME"):
             shell.user_ns["__session__"] = session
         if startup.has_code():
-            self.loop.close()  # it may set a policy, by which the next one is made
+            policy = asyncio.get_event_loop_policy()
             startup.run(shell)
+            if asyncio.get_event_loop_policy() is not policy:
+                self.loop.close()  # the next one is made by the new policy
 
     def _hello(self, generation: int) -> None:
         _ringfence.send(_ringfence.MSG_HELLO, generation, [b"%d" % os.getpid(), self._info])
