@@ -272,7 +272,7 @@ def test_twenty_kernels_at_the_same_moment(kernel_name, own_runtime):
             assert reply["content"]["status"] == "ok"
             assert [each["content"]["data"]["text/plain"] for each in messages
                     if each["msg_type"] == "execute_result"] == [str(index * 2)]
-        wait_until(lambda: len(tops(gateways) - tops_of_other_zygotes(own_runtime)) == 1, 10)
+        wait_until(lambda: len(tops(gateways) - tops_of_other_zygotes(own_runtime)) == 1, 60)
         for raw in raws:
             raw.send("control", "shutdown_request", {"restart": False})
         for child, _ in results:
