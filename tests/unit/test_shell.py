@@ -3,7 +3,6 @@
 Run with every IPython that is supported: <python> -m pytest tests/unit/test_shell.py
 """
 
-import importlib
 import importlib.util
 import json
 import os
@@ -793,21 +792,3 @@ def test_json_writer_is_strict():
         "d": "AA==",
     }
     assert json.loads(wire.dumps({"x": 10**30}))["x"] == 10**30
-
-
-def test_holes_are_filled_within_a_budget(monkeypatch):
-    """An allocator that never gives neighbouring blocks is left alone."""
-    monkeypatch.syspath_prepend(
-        os.path.join(os.path.dirname(fake.__file__), "..", "..", "kernel", "python")
-    )
-    memory = importlib.import_module("ringfence_shell.memory")
-    made = []
-
-    def make():
-        made.append(bytearray(8))
-        return made[-1] if len(made) % 2 else object()
-
-    monkeypatch.setattr(memory, "_maker", lambda size: make)
-    monkeypatch.setattr(memory, "_fillers", [])
-    memory._fill(65536, 4)
-    assert 0 < len(made) <= 64 and memory._fillers == []

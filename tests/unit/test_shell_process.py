@@ -373,3 +373,21 @@ def test_cost_of_a_cell(worker):
     spent = (cpu_us(worker.pid) - before) / 500
     print(f"CPU of one `pass`: {spent:.0f} us")
     assert spent < 2000  # the aim is 400; the machine may be slow and busy
+
+
+def test_holes_are_filled_within_a_budget(monkeypatch):
+    """An allocator that never gives neighbouring blocks is left alone."""
+    monkeypatch.syspath_prepend(
+        os.path.join(os.path.dirname(fake.__file__), "..", "..", "kernel", "python")
+    )
+    memory = importlib.import_module("ringfence_shell.memory")
+    made = []
+
+    def make():
+        made.append(bytearray(8))
+        return made[-1] if len(made) % 2 else object()
+
+    monkeypatch.setattr(memory, "_maker", lambda size: make)
+    monkeypatch.setattr(memory, "_fillers", [])
+    memory._fill(65536, 4)
+    assert 0 < len(made) <= 64 and memory._fillers == []
