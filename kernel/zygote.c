@@ -345,11 +345,11 @@ static int prepare(struct zygote *zygote)
         .sandbox = &sandbox_base,
         .hooks = &options->hooks,
     };
-    if (zygote->base.keeper_base < 0)
+    if (zygote->base.keeper_base < 0) {
         rf_log(RF_LOG_ERROR, "zygote", "no file for keepers can be made: %s",
                strerror(-zygote->base.keeper_base));
-    if (zygote->base.keeper_base < 0)
         return zygote->base.keeper_base;
+    }
     zygote->watch = rf_watch_new(options->watch, options->n_watch, options->since);
     return zygote->watch ? 0 : -ENOMEM;
 }
