@@ -25,7 +25,7 @@
 #define FAULT_NS 2500 /* about what a copied page costs */
 #define FORK_TIMES 3 /* the copy's own start, and the end of the one that it replaces, beside ours */
 #define IDLE_US 20000 /* since the last reply: then there is time to give back memory */
-#define REWRITTEN_US 40000 /* of copies, some 64 MB: less is not worth putting together */
+#define REWRITTEN 16000 /* pages that were copied, 64 MB: less is not worth putting together */
 #define GATHER_MS 2000
 #define STREAM_PIECE (256u << 10) /* text in one message */
 #define FENCE_TIMEOUT_MS 2000     /* a gateway that is stopped must not stop the cell for ever */
@@ -283,13 +283,13 @@ static struct counts count_memory(void)
     return (struct counts){usage.ru_minflt, rf_resident_pages()};
 }
 
-/* What the last checkpoint cost after its fork: the pages that were copied
- * since.  Faults by which the process grew are no copies. */
-static int64_t copying_between(struct counts then, struct counts now)
+/* The pages that were copied since the last checkpoint, which are what it cost after its
+ * fork.  Faults by which the process grew are no copies. */
+static int64_t copied_between(struct counts then, struct counts now)
 {
     long grown = now.pages > then.pages ? now.pages - then.pages : 0;
     long copied = then.faults ? now.faults - then.faults - grown : 0;
-    return copied > 0 ? copied * FAULT_NS / 1000 : 0;
+    return copied > 0 ? copied : 0;
 }
 
 static struct counts at_checkpoint; /* the last one */
@@ -432,16 +432,17 @@ static int be_checkpoint(int control, struct rf_frame *ret_order)
     }
 }
 
-static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, const char *class,
-                            const char *reason)
+static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, int64_t copied,
+                            const char *class, const char *reason)
 {
-    char pid_text[16], cost_text[24];
-    int pid_len = snprintf(pid_text, sizeof(pid_text), "%d", pid > 0 ? pid : 0);
-    int cost_len = snprintf(cost_text, sizeof(cost_text), "%lld", (long long)cost_us);
-    struct rf_bytes parts[4] = {{(uint8_t *)pid_text, (size_t)pid_len},
-                                {(uint8_t *)cost_text, (size_t)cost_len},
-                                rf_bytes_str(class), rf_bytes_str(reason)};
-    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
+    char texts[3][24];
+    struct rf_bytes parts[5] = {[3] = rf_bytes_str(class), [4] = rf_bytes_str(reason)};
+    const int64_t numbers[3] = {pid > 0 ? pid : 0, cost_us, copied};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "%lld", (long long)numbers[i]);
+        parts[i] = rf_bytes_str(texts[i]);
+    }
+    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 5);
 }
 
 /* Nothing was asked for a while, and nothing waits.  An order whose cost has a bound came
@@ -456,7 +457,7 @@ static bool is_idle(void)
 void rf_worker_gather(void)
 {
     if (!rf_generation() || !is_idle() ||
-        copying_between(at_checkpoint, count_memory()) < REWRITTEN_US)
+        copied_between(at_checkpoint, count_memory()) < REWRITTEN)
         return;
     int64_t began = microseconds(CLOCK_THREAD_CPUTIME_ID);
     rf_ahead_gather(RF_WORKER_SOCKET, GATHER_MS);
@@ -478,10 +479,10 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
     if (!rf_generation())
         return -ECHILD;
     struct counts now = count_memory();
-    int64_t copying = copying_between(at_checkpoint, now);
-    if (control >= 0 && (uint64_t)copying > most_us) {
+    int64_t copied = copied_between(at_checkpoint, now), copying_us = copied * FAULT_NS / 1000;
+    if (control >= 0 && (uint64_t)copying_us > most_us) {
         close(control);
-        tell_checkpoint(id, 0, copying, "dear", "");
+        tell_checkpoint(id, 0, copying_us, copied, "dear", "");
         return 0;
     }
     at_checkpoint = now;
@@ -496,9 +497,10 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
     if (pid > 0 && !await_own_session(pid))
         pid = -ETIMEDOUT;
     /* What others run meanwhile is no cost; what the shell looked at before is one. */
-    int64_t cost_us = (microseconds(CLOCK_THREAD_CPUTIME_ID) - asked_us) * FORK_TIMES + copying;
+    int64_t cost_us = (microseconds(CLOCK_THREAD_CPUTIME_ID) - asked_us) * FORK_TIMES + copying_us;
     reason = pid > 0 ? check_threads(reason, spared) : strerror(-pid);
-    tell_checkpoint(id, pid, cost_us, pid <= 0 ? "none" : *reason ? "crash-only" : "full", reason);
+    tell_checkpoint(id, pid, cost_us, copied,
+                    pid <= 0 ? "none" : *reason ? "crash-only" : "full", reason);
     return pid < 0 ? pid : 0;
 }
 

@@ -19,8 +19,7 @@
 #define AHEAD_MS 10            /* a cell that takes less is not worth a look */
 #define AHEAD_NS 1000          /* for each page, of the checkpoint's time and the worker's */
 #define PAGE 4096
-#define KEPT_TIMES 2 /* a page that was copied ahead takes less time than others */
-#define KEPT_COST_MAX_US 60000 /* of about 100 MB of copied pages: more is not kept for %undo */
+#define KEPT_PAGES_MAX 25600 /* that a cell changed, 100 MB: more is not kept for %undo */
 
 static int64_t epoch_us(void)
 {
@@ -89,13 +88,13 @@ void rf_supervisor_confirm(struct rf_supervisor *s, const struct rf_checkpoint_e
 
 /* One automatic checkpoint is kept beside the newest, for %undo: that of before the last
  * cell, unless the cell changed so much that keeping it costs memory. */
-static void drop_automatic(struct rf_supervisor *s, int64_t cost_us)
+static void drop_automatic(struct rf_supervisor *s, bool costs_memory)
 {
     uint64_t keep = 0;
     for (size_t i = 0; i < s->checkpoints.n; i++) {
         const struct rf_checkpoint_entry *entry = &s->checkpoints.entries[i];
         if (!entry->note.ordered && entry->note.class == RF_CHECKPOINT_FULL &&
-            cost_us <= KEPT_COST_MAX_US && rf_kernel_undone(s->kernel, &entry->note.mark) > 0)
+            !costs_memory && rf_kernel_undone(s->kernel, &entry->note.mark) > 0)
             keep = entry->number;
     }
     rf_checkpoints_keep_automatic(&s->checkpoints, keep);
@@ -127,11 +126,11 @@ static void tell_failed(struct rf_supervisor *s, struct rf_bytes reason)
 }
 
 static void finish_automatic(struct rf_supervisor *s, const struct rf_checkpoint_entry *entry,
-                             int64_t cost_us)
+                             bool costs_memory)
 {
     if (s->making.branch)
         rf_supervisor_branch_from(s, entry);
-    drop_automatic(s, cost_us);
+    drop_automatic(s, costs_memory);
 }
 
 static const struct rf_checkpoint_events checkpoint_events;
@@ -163,35 +162,37 @@ static int on_too_dear(struct rf_supervisor *s, uint64_t cost)
 
 int rf_supervisor_on_checkpointed(struct rf_supervisor *s, const struct rf_frame *frame)
 {
-    uint64_t pid, cost;
+    uint64_t pid, cost, pages;
     struct rf_supervisor_making *making = &s->making;
-    int class = frame->n_parts == 4 ? rf_checkpoint_class_of(frame->parts[2]) : -1;
+    int class = frame->n_parts == 5 ? rf_checkpoint_class_of(frame->parts[3]) : -1;
     if (!making->process || frame->request_id != rf_checkpoint_id(making->process) ||
-        frame->n_parts != 4 || !rf_bytes_u64(frame->parts[0], &pid) ||
-        !rf_bytes_u64(frame->parts[1], &cost) || pid > INT32_MAX || (pid && class < 0))
+        frame->n_parts != 5 || !rf_bytes_u64(frame->parts[0], &pid) ||
+        !rf_bytes_u64(frame->parts[1], &cost) || !rf_bytes_u64(frame->parts[2], &pages) ||
+        pid > INT32_MAX || (pid && class < 0))
         return -EPROTO;
     struct rf_checkpoint *made = rf_steal(&making->process);
     int64_t cost_us = bounded(cost);
     const struct rf_checkpoint_entry *entry = NULL;
-    if (!pid && rf_bytes_is(frame->parts[2], "dear")) {
+    if (!pid && rf_bytes_is(frame->parts[3], "dear")) {
         rf_checkpoint_close(made);
         return on_too_dear(s, cost);
     }
-    int64_t kept_us = cost_us + KEPT_TIMES * s->policy.copied_us;
+    uint64_t ahead = (uint64_t)s->policy.copied_us * 1000 / AHEAD_NS;
+    bool costs_memory = pages > KEPT_PAGES_MAX || pages + ahead > KEPT_PAGES_MAX;
     rf_policy_taken(&s->policy, cost_us, making->was_idle);
     if (!pid || making->gone) { /* those that there are, are better than none */
         rf_checkpoint_close(made);
-        tell_failed(s, pid ? RF_BYTES("its process ended") : frame->parts[3]);
+        tell_failed(s, pid ? RF_BYTES("its process ended") : frame->parts[4]);
         return 0;
     }
     rf_keeper_order(s->keeper, RF_KEEPER_ADOPT, rf_checkpoint_id(made), (int)pid, 0);
-    entry = keep_checkpoint(s, made, class, frame->parts[3]);
+    entry = keep_checkpoint(s, made, class, frame->parts[4]);
     if (!entry)
         tell_failed(s, RF_BYTES("there are too many"));
     else if (making->ordered && !making->branch)
         rf_supervisor_confirm(s, entry, (struct rf_bytes){0});
     else
-        finish_automatic(s, entry, kept_us);
+        finish_automatic(s, entry, costs_memory);
     return 0;
 }
 

@@ -65,7 +65,7 @@ FORGERIES = {
     "reply to another": f"link.send(packet(REPLY, this() + 1, {FORGED!r}, '{{}}', '', ''))\ntime.sleep(9)",
     "idle": f"link.send(packet(PUBLISH, this(), 'status', '', '{{}}', {IDLE!r}))\ntime.sleep(9)",
     "input": "link.send(packet(INPUT, this(), '{\"prompt\":\"password: \",\"password\":true}'))\ntime.sleep(9)",
-    "checkpoint": "link.send(packet(CHECKPOINTED, 1, '1', '1', 'full', ''))\ntime.sleep(9)",
+    "checkpoint": "link.send(packet(CHECKPOINTED, 1, '1', '1', '0', 'full', ''))\ntime.sleep(9)",
     "content": "link.send(packet(PUBLISH, this(), 'error', '', '{}', '{\"ename\":1}x'))\ntime.sleep(9)",
 }
 

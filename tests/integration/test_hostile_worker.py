@@ -308,7 +308,7 @@ def test_descriptors_that_wait_when_they_are_closed(mock):
 
 # A lie that is seen in time costs less: then there are two right answers.
 LIES = [("none", "old"), ("silent", "old"), ("wrong-id", "old"), ("pid-text", "old"),
-        ("pid-large", "old"), ("few-parts", "old"), ("said-twice", "old"), ("cost", "old"),
+        ("pid-large", "old"), ("few-parts", "old"), ("said-twice", "old"), ("cost", "old"), ("pages-text", "old"),
         ("pid-1", "old", ""), ("pid-nobody", "old", ""), ("pid-self", "old", ""),
         ("resumed-late", "new"), ("resumed-twice", "new", "old"), ("resumed-unnamed", "new"),
         ("resumed-dies", "old"), ("resumed-talks", "old"), ("resumed-zero", "old"),
@@ -342,6 +342,22 @@ def test_a_checkpoint_is_too_dear_only_beyond_its_bound(mock, lie):
     mock.hostile(f"keep new\ncheckpoints {lie}")
     time.sleep(4 * RESTED)
     assert mock.hostile("recall").result == "old"
+    mock.works()
+
+
+@pytest.mark.parametrize("lie, kept", [("slow-fork", True), ("many-pages", False),
+                                       ("all-pages", False)])
+def test_what_is_kept_for_undo(mock, lie, kept):
+    """It is memory that counts, not the time that a large process takes to be forked."""
+    mock.hostile(f"keep before\ncheckpoints {lie}")
+    time.sleep(RESTED)
+    mock.hostile("keep after")
+    time.sleep(4 * RESTED)
+    reply = mock.client.request("shell", "ringfence_checkpoint_request", {"operation": "undo"},
+                                timeout=20)
+    assert reply["status"] == ("ok" if kept else "error"), reply
+    assert kept or "nothing to undo" in reply["evalue"]
+    assert mock.hostile("recall").result == ("before" if kept else "after")
     mock.works()
 
 

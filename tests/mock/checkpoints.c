@@ -29,6 +29,7 @@ struct rf_mock_lie {
     /* The checkpoint, told to go on.  The new generation in a new worker, else 0. */
     uint64_t (*go_on)(struct rf_mock *mock, struct orders *orders);
     bool early; /* go_on is called once without an order */
+    const char *pages;
 };
 
 static void pause_ms(long ms)
@@ -38,18 +39,22 @@ static void pause_ms(long ms)
 
 /* --- what the worker says --- */
 
+static void say_all(uint64_t id, const char *pid, const char *cost, const char *pages,
+                    const char *class, const char *reason)
+{
+    struct rf_bytes parts[5] = {rf_bytes_str(pid), rf_bytes_str(cost), rf_bytes_str(pages),
+                                rf_bytes_str(class), rf_bytes_str(reason)};
+    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 5);
+}
+
 static void say(uint64_t id, const char *pid, const char *cost)
 {
-    struct rf_bytes parts[4] = {rf_bytes_str(pid), rf_bytes_str(cost), RF_BYTES("full"),
-                                RF_BYTES("")};
-    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
+    say_all(id, pid, cost, "0", "full", "");
 }
 
 static void say_none(uint64_t id)
 {
-    struct rf_bytes parts[4] = {RF_BYTES("0"), RF_BYTES("1"), RF_BYTES("none"),
-                                RF_BYTES("this worker makes none")};
-    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
+    say_all(id, "0", "1", "0", "none", "this worker makes none");
 }
 
 static void say_nothing(uint64_t id)
@@ -81,6 +86,11 @@ static void say_cost(uint64_t id)
     say(id, "0", "18446744073709551615");
 }
 
+static void say_no_pages(uint64_t id)
+{
+    say_all(id, "5", "1", "many", "full", "");
+}
+
 static void say_self(uint64_t id)
 {
     char pid[16];
@@ -97,16 +107,13 @@ static void say_twice(uint64_t id)
 /* Also to an order that sets no bound. */
 static void say_dear(uint64_t id)
 {
-    struct rf_bytes parts[4] = {RF_BYTES("0"), RF_BYTES("9000000"), RF_BYTES("dear"),
-                                RF_BYTES("")};
-    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
+    say_all(id, "0", "9000000", "0", "dear", "");
 }
 
 /* More than nothing, and less than any bound. */
 static void say_cheap_is_dear(uint64_t id)
 {
-    struct rf_bytes parts[4] = {RF_BYTES("0"), RF_BYTES("0"), RF_BYTES("dear"), RF_BYTES("")};
-    rf_worker_send(RF_MSG_CHECKPOINTED, id, parts, 4);
+    say_all(id, "0", "0", "0", "dear", "");
 }
 
 static void say_little(uint64_t id)
@@ -169,6 +176,15 @@ static uint64_t go_on_talking(struct rf_mock *mock, struct orders *orders)
     return 0;
 }
 
+static uint64_t go_on_well(struct rf_mock *mock, struct orders *orders)
+{
+    pid_t pid = twin(orders);
+    if (!pid)
+        return orders->order.request_id;
+    tell_resumed(orders, orders->order.request_id, pid);
+    return 0;
+}
+
 static uint64_t go_on_twice(struct rf_mock *mock, struct orders *orders)
 {
     pid_t pid = twin(orders);
@@ -215,31 +231,35 @@ static uint64_t leave(struct rf_mock *mock, struct orders *orders)
 }
 
 static const struct rf_mock_lie lies[] = {
-    {"none", say_none, NULL, false},
-    {"silent", say_nothing, NULL, false},
-    {"wrong-id", say_wrong_id, NULL, false},
-    {"pid-1", say_pid_1, NULL, false},
-    {"pid-nobody", say_nobody, NULL, false},
-    {"pid-self", say_self, NULL, false},
-    {"pid-text", say_no_number, NULL, false},
-    {"pid-large", say_large_number, NULL, false},
-    {"cost", say_cost, NULL, false},
-    {"dear", say_dear, NULL, false},
-    {"dear-cheap", say_cheap_is_dear, NULL, false},
-    {"said-twice", say_twice, NULL, false},
-    {"few-parts", say_little, NULL, false},
-    {"resumed-late", NULL, go_on_late, false},
-    {"resumed-unnamed", NULL, go_on_unnamed, false},
-    {"resumed-dies", NULL, go_on_dying, false},
-    {"resumed-talks", NULL, go_on_talking, false},
-    {"resumed-twice", NULL, go_on_twice, false},
-    {"resumed-zero", NULL, say_resumed_zero, false},
-    {"resumed-nobody", NULL, say_resumed_nobody, false},
-    {"resumed-other", NULL, say_wrong_generation, false},
-    {"resumed-garbage", NULL, say_garbage, false},
-    {"resumed-never", NULL, do_nothing, false},
-    {"resumed-ends", NULL, leave, false},
-    {"resumed-early", NULL, say_resumed_zero, true},
+    {"none", say_none, NULL, false, NULL},
+    {"silent", say_nothing, NULL, false, NULL},
+    {"wrong-id", say_wrong_id, NULL, false, NULL},
+    {"pid-1", say_pid_1, NULL, false, NULL},
+    {"pid-nobody", say_nobody, NULL, false, NULL},
+    {"pid-self", say_self, NULL, false, NULL},
+    {"pid-text", say_no_number, NULL, false, NULL},
+    {"pid-large", say_large_number, NULL, false, NULL},
+    {"cost", say_cost, NULL, false, NULL},
+    {"pages-text", say_no_pages, NULL, false, NULL},
+    {"dear", say_dear, NULL, false, NULL},
+    {"dear-cheap", say_cheap_is_dear, NULL, false, NULL},
+    {"said-twice", say_twice, NULL, false, NULL},
+    {"few-parts", say_little, NULL, false, NULL},
+    {"slow-fork", NULL, go_on_well, false, "25000"},
+    {"many-pages", NULL, go_on_well, false, "26000"},
+    {"all-pages", NULL, go_on_well, false, "18446744073709551615"},
+    {"resumed-late", NULL, go_on_late, false, NULL},
+    {"resumed-unnamed", NULL, go_on_unnamed, false, NULL},
+    {"resumed-dies", NULL, go_on_dying, false, NULL},
+    {"resumed-talks", NULL, go_on_talking, false, NULL},
+    {"resumed-twice", NULL, go_on_twice, false, NULL},
+    {"resumed-zero", NULL, say_resumed_zero, false, NULL},
+    {"resumed-nobody", NULL, say_resumed_nobody, false, NULL},
+    {"resumed-other", NULL, say_wrong_generation, false, NULL},
+    {"resumed-garbage", NULL, say_garbage, false, NULL},
+    {"resumed-never", NULL, do_nothing, false, NULL},
+    {"resumed-ends", NULL, leave, false, NULL},
+    {"resumed-early", NULL, say_resumed_zero, true, NULL},
 };
 
 bool rf_mock_choose_lie(struct rf_mock *mock, const char *name)
@@ -375,6 +395,7 @@ uint64_t rf_mock_checkpoint(struct rf_mock *mock, uint64_t id, int control)
     close(control);
     char text[16];
     snprintf(text, sizeof(text), "%d", pid);
-    say(id, text, "100");
+    say_all(id, text, mock->lie->pages ? "200000" : "100",
+            mock->lie->pages ? mock->lie->pages : "0", "full", "");
     return 0;
 }

@@ -499,8 +499,9 @@ static enum rf_mock_outcome do_checkpoints(struct rf_mock *mock, const char *arg
 
 static enum rf_mock_outcome do_checkpoint_unasked(struct rf_mock *mock, const char *argument)
 {
-    struct rf_bytes parts[4] = {RF_BYTES("5"), RF_BYTES("1"), RF_BYTES("full"), RF_BYTES("")};
-    rf_worker_send(RF_MSG_CHECKPOINTED, (uint64_t)number(argument, 2), parts, 4);
+    struct rf_bytes parts[5] = {RF_BYTES("5"), RF_BYTES("1"), RF_BYTES("0"), RF_BYTES("full"),
+                                RF_BYTES("")};
+    rf_worker_send(RF_MSG_CHECKPOINTED, (uint64_t)number(argument, 2), parts, 5);
     return RF_MOCK_OK;
 }
 

@@ -157,7 +157,7 @@ def checkpoint(checkpoint_id, reason, spared):
     pid = os.fork()
     if pid:
         listener.close()
-        send(MSG_CHECKPOINTED, checkpoint_id, [str(pid).encode(), b"0", b"full", b""])
+        send(MSG_CHECKPOINTED, checkpoint_id, [str(pid).encode(), b"0", b"0", b"full", b""])
         return None
     os.close(SOCKET)
     while True:
