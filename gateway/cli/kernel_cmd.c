@@ -18,7 +18,7 @@
 #include "gateway/cli/session.h"
 
 struct values {
-    const char *file, *python, *preload, *zygote, *log_level, *transport, *ip, *profile, *sandbox;
+    const char *file, *python, *preload, *zygote, *namespace, *log_level, *transport, *ip, *profile, *sandbox;
     int64_t zygote_idle, zygote_renew, max_message, spool_max, history_size;
     int64_t zmq_heartbeat, shell, iopub, stdin_, control, hb;
 };
@@ -40,6 +40,9 @@ static const struct rf_option options[] = {
      "require: no kernel where this machine denies a layer of the sandbox"},
     {"zygote", 0, "auto|off", RF_OPTION_TEXT, FIELD(zygote),
      "off: a zygote of its own for this kernel (also RINGFENCE_ZYGOTE=off)"},
+    {"namespace", 0, "NAME", RF_OPTION_TEXT, FIELD(namespace),
+     "kernels of one namespace share a zygote, those of others have another\n"
+     "(also RINGFENCE_NAMESPACE)"},
     {"zygote-idle", 0, "SECONDS", RF_OPTION_NUMBER, FIELD(zygote_idle),
      "a zygote that is started ends after so long without a request (3600)"},
     {"zygote-renew", 0, "SECONDS", RF_OPTION_NUMBER, FIELD(zygote_renew),
@@ -134,6 +137,7 @@ static int choose_zygote(const struct values *values, const struct rf_config *co
     if (zygote && strcmp(zygote, "auto") && strcmp(zygote, "off"))
         return rf_error_set(err, -EINVAL, "%s is auto or off, not %s",
                             values->zygote ? "--zygote" : "RINGFENCE_ZYGOTE", zygote);
+    const char *namespace = values->namespace ? values->namespace : getenv("RINGFENCE_NAMESPACE");
     int64_t idle = values->zygote_idle ? values->zygote_idle : config->zygote_idle;
     int64_t renew = values->zygote_renew ? values->zygote_renew : config->zygote_renew;
     *ret = (struct rf_zygote_spec){
@@ -141,6 +145,7 @@ static int choose_zygote(const struct values *values, const struct rf_config *co
         .keeper_program = paths->keeper_program,
         .start_script = paths->start_script,
         .preload = values->preload ? values->preload : config->preload ? config->preload : "",
+        .namespace = namespace ? namespace : "",
         .idle_s = idle > INT_MAX / 1000 ? INT_MAX / 1000 : (int)idle,
         .renew_s = renew > INT_MAX / 1000 ? INT_MAX / 1000 : (int)renew,
         .direct = zygote ? !strcmp(zygote, "off") : config->zygote_off,

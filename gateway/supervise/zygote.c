@@ -99,6 +99,7 @@ static void make_key(const struct rf_zygote_spec *spec, char ret[17])
     add_file(&state, spec->keeper_program);
     add_file(&state, spec->start_script);
     add_text(&state, spec->preload);
+    add_text(&state, spec->namespace);
     add_environment(&state);
     crypto_generichash_final(&state, digest, sizeof(digest));
     sodium_bin2hex(ret, 17, digest, 8);

@@ -1,8 +1,8 @@
 /* The gateway's side of the zygote protocol: find or start a zygote, ask it
  * for a kernel.
  *
- * A zygote serves one user and one key: the interpreter, the preload list, the
- * build, and the environment that decides what an import gives.  It is started
+ * A zygote serves one user and one key: the namespace, the interpreter, the preload
+ * list, the build, and the environment that decides what an import gives.  It is started
  * on first use, in a session of its own and with none of our descriptors, and
  * outlives us.  In direct mode it is ours alone and forks once.
  */
@@ -28,6 +28,7 @@ struct rf_zygote_spec {
     const char *start_script;   /* lib/ringfence/zygote_start.py */
     const char *python;         /* another interpreter, absolute; NULL: ringfence-kernel */
     const char *preload;        /* module names with commas; "" for none */
+    const char *namespace;      /* whose kernels share it; "" for the user's own */
     int idle_s;                 /* 0: RF_ZYGOTE_IDLE_S */
     int renew_s;                /* 0: RF_ZYGOTE_RENEW_S */
     bool direct;                /* a zygote of our own */

@@ -55,7 +55,8 @@ def make_private():
         path = os.path.join(Settings.root, name)
         os.mkdir(path, 0o700)
         os.environ[variable] = path
-    for variable in ("JUPYTER_PATH", "PYTHONPATH", "RINGFENCE_ZYGOTE", "DISPLAY"):
+    for variable in ("JUPYTER_PATH", "PYTHONPATH", "RINGFENCE_ZYGOTE", "RINGFENCE_NAMESPACE",
+                     "DISPLAY"):
         os.environ.pop(variable, None)
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     if Settings.prefix:

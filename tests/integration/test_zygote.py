@@ -41,6 +41,20 @@ def test_a_zygote_is_renewed(start, own_runtime):
     assert kernel.run(seen).result == before
 
 
+def test_namespaces_share_no_zygote(start, own_runtime):
+    """By the option or the variable, of which the option counts (over HTTP: test_browser_http)."""
+    def layout(name, **changes):
+        kernel = start(env={**own_runtime, **changes}, arguments=["--namespace", name] if name else [])
+        return kernel.run("hash('a'), id(__import__('IPython').__dict__)").result.strip("()").split(", ")
+
+    anna, bert, nobody = layout("anna"), layout("bert"), layout("")
+    assert layout("", RINGFENCE_NAMESPACE="anna") == anna
+    assert layout("bert", RINGFENCE_NAMESPACE="anna") == bert
+    for one, other in ((anna, bert), (anna, nobody), (bert, nobody)):
+        assert all(map(str.__ne__, one, other)), (one, other)
+    assert len(zygote("status", env=own_runtime).stdout.splitlines()) == 3
+
+
 def workers_in(cgroup):
     """Looked at from outside: a sandbox has a cgroup namespace, in which this is /."""
     return [pid for pid in processes_in(cgroup)
