@@ -136,7 +136,11 @@ static int write_file(size_t total)
     /* All workers share it, and none may change it for the others. */
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
         return -errno;
-    return rf_steal_fd(&fd);
+    /* Until Linux 6.7 a descriptor that may write makes no shared mapping of such a file. */
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int reading = open(path, O_RDONLY | O_CLOEXEC);
+    return reading < 0 ? -errno : reading;
 }
 
 /* At the start of a huge page, so that the file can be made of such: a fork copies its entries,
