@@ -283,16 +283,20 @@ static struct counts count_memory(void)
     return (struct counts){usage.ru_minflt, rf_resident_pages()};
 }
 
+static struct counts at_checkpoint; /* the last one */
+
 /* The pages that were copied since the last checkpoint, which are what it cost after its
- * fork.  Faults by which the process grew are no copies. */
-static int64_t copied_between(struct counts then, struct counts now)
+ * fork.  Faults by which the process grew are no copies, and no page is copied twice: memory
+ * that came and went again counts for no more than there was. */
+static int64_t copied_since_checkpoint(void)
 {
+    const struct counts then = at_checkpoint, now = count_memory();
     long grown = now.pages > then.pages ? now.pages - then.pages : 0;
-    long copied = then.faults ? now.faults - then.faults - grown : 0;
+    long copied = now.faults - then.faults - grown;
+    if (copied > then.pages)
+        copied = then.pages;
     return copied > 0 ? copied : 0;
 }
-
-static struct counts at_checkpoint; /* the last one */
 
 static int become_worker(const struct rf_frame *order)
 {
@@ -402,6 +406,7 @@ static int obey(const struct rf_frame *frame)
  * the order.  It runs no Python and no exit handlers. */
 static int be_checkpoint(int control, struct rf_frame *ret_order)
 {
+    prctl(PR_SET_NAME, "ringfence-ckpt");
     setsid(); /* the worker waits for it, see await_own_session() */
     if (dup3(control, RF_WORKER_SOCKET, O_CLOEXEC) < 0)
         _exit(1);
@@ -413,7 +418,6 @@ static int be_checkpoint(int control, struct rf_frame *ret_order)
         _exit(1);
     close(null);
     rf_sever_descriptors(FIRST_FREE_FD);
-    prctl(PR_SET_NAME, "ringfence-ckpt");
     rf_sandbox_oom(RF_OOM_CHECKPOINT);
     rf_ahead_forget();
     turn_to_yield = 0;
@@ -457,7 +461,7 @@ static bool is_idle(void)
 void rf_worker_gather(void)
 {
     if (!rf_generation() || !is_idle() ||
-        copied_between(at_checkpoint, count_memory()) < REWRITTEN)
+        copied_since_checkpoint() < REWRITTEN)
         return;
     int64_t began = microseconds(CLOCK_THREAD_CPUTIME_ID);
     rf_ahead_gather(RF_WORKER_SOCKET, GATHER_MS);
@@ -478,14 +482,13 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
 {
     if (!rf_generation())
         return -ECHILD;
-    struct counts now = count_memory();
-    int64_t copied = copied_between(at_checkpoint, now), copying_us = copied * FAULT_NS / 1000;
+    int64_t copied = copied_since_checkpoint(), copying_us = copied * FAULT_NS / 1000;
     if (control >= 0 && (uint64_t)copying_us > most_us) {
         close(control);
         tell_checkpoint(id, 0, copying_us, copied, "dear", "");
         return 0;
     }
-    at_checkpoint = now;
+    at_checkpoint = count_memory();
     fflush(NULL);
     if (is_idle() && rf_count_tasks() == 1) /* what is left is copied again after the fork anyway */
         rf_snapshot_give_back();

@@ -13,7 +13,7 @@
 #include "gateway/supervise/supervisor_impl.h"
 #include "gateway/supervise/usage.h"
 
-#define CLOSED_GRACE_MS 200        /* a worker that closed its socket has so long to die by itself */
+#define CLOSED_GRACE_MS 1000       /* a worker that closed its socket has so long to die by itself */
 #define NUDGE_MS 100               /* after an interrupt that has not ended the cell */
 #define STEADY_MS 5000             /* a worker that lived for so long did not fail to start */
 #define FULL \
@@ -517,7 +517,8 @@ static void start_fresh(struct rf_supervisor *s)
 static void on_idle(uv_timer_t *timer)
 {
     struct rf_supervisor *s = timer->data;
-    if (rf_policy_may_wait(&s->policy, rf_supervisor_now_us()) && rf_usage_is_crowded())
+    bool waits = rf_policy_may_wait(&s->policy, rf_supervisor_now_us()) && rf_usage_is_crowded();
+    if (waits || s->making.process) /* one that follows the cell may prove too dear */
         uv_timer_start(timer, on_idle, RF_POLICY_CROWD_US / 8000, 0);
     else
         rf_supervisor_take_checkpoint(s, true);

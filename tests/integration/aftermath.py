@@ -108,6 +108,6 @@ class Target:
         zygote("stop", env=self.env)
         left = processes.wait_gone(started, 10)
         assert not left, left
-        wait_until(lambda: not cgroups_of(gateway), 5)
+        wait_until(lambda: not cgroups_of(gateway), 20)
         assert self.new_mounts() == [] and segments() == self.segments
         assert marked() == [] and not os.path.exists(connection)

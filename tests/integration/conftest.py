@@ -16,8 +16,11 @@ import pytest
 
 pytest.register_assert_rewrite("aftermath")
 
+from jupyter_client.connect import LocalPortCache
+
 import helpers
 import processes
+import rawclient
 from helpers import Kernel, Settings
 
 PRIVATE = {"HOME": "home", "XDG_RUNTIME_DIR": "run", "JUPYTER_RUNTIME_DIR": "jr",
@@ -44,6 +47,7 @@ def pytest_configure(config):
         raise pytest.UsageError("RINGFENCE_PREFIX is not set: the folder of an installation, "
                                 "with bin/ringfence and share/jupyter/kernels/ringfence")
     Settings.prefix = prefix and os.path.abspath(prefix)
+    LocalPortCache.find_available_port = lambda self, ip: rawclient.free_ports(1)[0]
     Settings.reaper = processes.adopt_orphans()
     make_private()
 

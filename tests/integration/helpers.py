@@ -21,8 +21,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 
 import processes
 
-START_TIMEOUT = 30
-CELL_TIMEOUT = 30
+START_TIMEOUT = 90  # these only find what hangs, on a machine however busy
+CELL_TIMEOUT = 90
 QUIET = 0.3  # seconds in which something that must not come would have come
 
 

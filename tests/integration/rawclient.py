@@ -4,8 +4,10 @@ Frames are built and signed here, so that a test can break each part of a messag
 and times are not those of another library.
 """
 
+import functools
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import socket
@@ -18,14 +20,34 @@ DELIMITER = b"<IDS|MSG>"
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
 
+RANGES, RANGE, FIRST_PORT = 16, 1400, 10000  # below those that the system hands out by itself
+
+
+@functools.cache
+def port_range():
+    """Ports of this process alone among those that run such tests, and what holds them: what
+    was free when it was looked for is taken by another when it is bound, now and then."""
+    for n in range(RANGES):
+        holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            holder.bind(f"\0ringfence-tests-ports-{n}")
+            return itertools.cycle(range(FIRST_PORT + n * RANGE, FIRST_PORT + (n + 1) * RANGE)), holder
+        except OSError:
+            holder.close()
+    raise RuntimeError(f"{RANGES} processes run tests at the same time")
+
+
 def free_ports(count):
     """TCP ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    ports = []
+    while len(ports) < count:
+        with socket.socket() as tried:
+            port = next(port_range()[0])
+            try:
+                tried.bind(("127.0.0.1", port))
+                ports.append(port)
+            except OSError:
+                pass
     return ports
 
 

@@ -198,11 +198,14 @@ def test_odd_exception(target, what):
 
 def test_signals_that_a_cell_leaves(target):
     """The next cell can be interrupted as ever, and runs whatever goes off between."""
-    target.attack("import signal\n"
-                  "for number in range(1, 65):\n"
-                  "    try: signal.signal(number, lambda *a: 1 / 0)\n"
-                  "    except (OSError, ValueError): pass\n"
-                  "signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)")
+    target.settle()
+    target.kernel.run("import signal\n"
+                      "for number in range(1, 65):\n"
+                      "    try: signal.signal(number, lambda *a: 1 / 0)\n"
+                      "    except (OSError, ValueError): pass\n"
+                      "signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)")
+    target.gateway_answers()
+    target.beside_is_well()
     cell = execute_with(target.kernel, "signal.setitimer(signal.ITIMER_REAL, 0)\nimport time\n"
                                        "time.sleep(60)", timeout_s=1).wait()
     assert cell.content["ename"] in ("KeyboardInterrupt", "ZeroDivisionError"), cell.describe()

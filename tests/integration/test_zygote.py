@@ -20,7 +20,7 @@ CGROUPS = "/sys/fs/cgroup/memory"  # cgroup v1, where it is mounted so
 
 
 def test_an_idle_zygote_ends_and_its_kernels_do_not(start, own_runtime):
-    kernel = start(env=own_runtime, arguments=["--zygote-idle", "4"])
+    kernel = start(env=own_runtime, arguments=["--zygote-idle", "10"])
     assert kernel.run("x = 6").status == "ok"
     assert zygote("status", env=own_runtime).returncode == 0
     wait_until(lambda: zygote("status", env=own_runtime).returncode != 0, 30, 0.5)
@@ -32,7 +32,7 @@ def test_an_idle_zygote_ends_and_its_kernels_do_not(start, own_runtime):
 def test_a_zygote_is_renewed(start, own_runtime):
     """The process stays and has another layout of its memory; its kernels go on."""
     seen = "import sys; hash('a'), id(None), sys.flags.hash_randomization"
-    kernel = start(env=own_runtime, arguments=["--zygote-renew", "6"])
+    kernel = start(env=own_runtime, arguments=["--zygote-renew", "12"])
     before, pid = kernel.run(seen).result, zygote_pid(own_runtime)
     assert before.endswith(", 1)")
     assert start(env=own_runtime).run(seen).result == before
@@ -143,7 +143,7 @@ def virtual_environment(python):
     program = os.path.join(folder, "bin", "python")
     if made.returncode == 0:
         made = subprocess.run([program, "-m", "pip", "install", "-q", "ipython", "comm"],
-                              capture_output=True, check=False, timeout=50)
+                              capture_output=True, check=False, timeout=200)
     if made.returncode != 0:
         pytest.skip(f"absent layer: no IPython for {python}: {made.stderr[-200:]!r}")
     return program

@@ -72,6 +72,7 @@ def kernel_info(banner: str) -> bytes:
 
 
 # What the socket says when the gateway has closed it, or user code has.
+_RAISED_MAX = 100  # errors in a row between two requests: what lasts ends the worker
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTSOCK, errno.ENOTCONN)
 
 
@@ -99,6 +100,7 @@ class Worker:
         orders.serve(self.orders)
         self.interrupts = Interrupts()
         self.loop = CellLoop()
+        self._kind = 0  # of the message that is being handled
         self._messages = {
             _ringfence.MSG_REQUEST: self._on_request,
             _ringfence.MSG_CHECKPOINT: self._on_checkpoint,
@@ -177,21 +179,29 @@ class Worker:
         """Until EXIT, or until the gateway is gone."""
         self.loop.get()  # while the gateway is busy with HELLO
         going = True
+        raised = 0
         while going:
             try:
                 going = self._step()
+                raised = 0
             except KeyboardInterrupt:
                 pass  # from the edge of a request that has its reply
             except OSError as exc:
                 going = exc.errno not in _GONE
             except EOFError:
                 going = False
+            except Exception:
+                raised += 1
+                if self._kind == _ringfence.MSG_REQUEST or raised > _RAISED_MAX:
+                    raise
+                traceback.print_exc()  # a handler that a cell left for some signal
             if not _ringfence.is_worker():
                 leave_child(None)
         self.interrupts.disarm()
 
     def _step(self) -> bool:
         """Takes one message; False after EXIT."""
+        self._kind = 0
         if self.queue:
             self.interrupts.take()
             kind, about, parts = self.queue.popleft()
@@ -201,6 +211,7 @@ class Worker:
                 return True
             self.interrupts.take()
             kind, about, parts = _ringfence.recv(-1)
+        self._kind = kind
         if kind != _ringfence.MSG_REQUEST:
             self.interrupts.drop()
         act = self._messages.get(kind)  # a stale INPUT_REPLY finds nobody
@@ -217,8 +228,11 @@ class Worker:
 
     def _checkpoint(self, checkpoint_id: int) -> bool:
         """True in a process that goes on from it, perhaps much later."""
-        hygiene.flush_files()
-        found = classes.survey()
+        try:
+            hygiene.flush_files()
+            found = classes.survey()
+        except Exception:  # a handler that a cell left for some signal; the order is to be answered
+            found = classes.survey()
         order = _ringfence.checkpoint(checkpoint_id, found.reason, found.spared)
         if order is None:
             return False
