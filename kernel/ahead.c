@@ -93,15 +93,21 @@ static uint64_t probe(int pagemap, uintptr_t piece)
     return pread(pagemap, &entry, sizeof(entry), at) == (ssize_t)sizeof(entry) ? entry : 0;
 }
 
-/* Pages of it for which `is` is true. */
-static size_t count(int pagemap, uintptr_t piece, bool (*is)(uint64_t entry))
+/* Of so many pages from `start` on, those for which `is` is true. */
+static size_t count_some(int pagemap, uintptr_t start, size_t pages, bool (*is)(uint64_t entry))
 {
     uint64_t entries[PIECE / PAGE];
     size_t found_pages = 0;
-    ssize_t len = pread(pagemap, entries, sizeof(entries), (off_t)(piece / PAGE * sizeof(*entries)));
+    ssize_t len = pread(pagemap, entries, pages * sizeof(*entries),
+                        (off_t)(start / PAGE * sizeof(*entries)));
     for (ssize_t i = 0; i < len / (ssize_t)sizeof(*entries); i++)
         found_pages += is(entries[i]);
     return found_pages;
+}
+
+static size_t count(int pagemap, uintptr_t piece, bool (*is)(uint64_t entry))
+{
+    return count_some(pagemap, piece, PIECE / PAGE, is);
 }
 
 /* A cell writes the counts of references of what it looks at; that is not to rewrite it.
@@ -115,6 +121,25 @@ static bool is_asked(int socket)
 {
     struct pollfd waiting = {socket, POLLIN, 0};
     return poll(&waiting, 1, 0);
+}
+
+long rf_shared_pages(int socket)
+{
+    RF_AUTO(rf_closep) int pagemap = open_pagemap();
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+    uintptr_t at, end;
+    bool asked = false;
+    size_t shared = 0, most = 2 * PAGE * (size_t)rf_resident_pages();
+    while (maps && !asked && fgets(line, sizeof(line), maps)) {
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &at, &end) != 2 || end - at > most)
+            continue;
+        for (; at < end && !(asked = is_asked(socket)); at += PIECE)
+            shared += count_some(pagemap, at, (end - at < PIECE ? end - at : PIECE) / PAGE, is_shared);
+    }
+    if (maps)
+        fclose(maps);
+    return asked ? 0 : (long)shared;
 }
 
 static size_t look_at(int pagemap, struct span *span)

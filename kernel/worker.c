@@ -298,6 +298,15 @@ static int64_t copied_since_checkpoint(void)
     return copied > 0 ? copied : 0;
 }
 
+/* The same, but counted where they may be many and nothing waits: what was there then and is
+ * shared no more. */
+static int64_t changed_since_checkpoint(int64_t copied)
+{
+    long shared = copied < REWRITTEN ? 0 : rf_shared_pages(RF_WORKER_SOCKET);
+    long changed = at_checkpoint.pages > shared ? at_checkpoint.pages - shared : 0;
+    return copied < changed ? copied : changed;
+}
+
 static int become_worker(const struct rf_frame *order)
 {
     int r = rf_worker_install(order->fds, order->request_id);
@@ -436,12 +445,12 @@ static int be_checkpoint(int control, struct rf_frame *ret_order)
     }
 }
 
-static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, int64_t copied,
+static void tell_checkpoint(uint64_t id, pid_t pid, int64_t cost_us, int64_t changed,
                             const char *class, const char *reason)
 {
     char texts[3][24];
     struct rf_bytes parts[5] = {[3] = rf_bytes_str(class), [4] = rf_bytes_str(reason)};
-    const int64_t numbers[3] = {pid > 0 ? pid : 0, cost_us, copied};
+    const int64_t numbers[3] = {pid > 0 ? pid : 0, cost_us, changed};
     for (size_t i = 0; i < 3; i++) {
         snprintf(texts[i], sizeof(texts[i]), "%lld", (long long)numbers[i]);
         parts[i] = rf_bytes_str(texts[i]);
@@ -488,6 +497,7 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
         tell_checkpoint(id, 0, copying_us, copied, "dear", "");
         return 0;
     }
+    int64_t changed = changed_since_checkpoint(copied);
     at_checkpoint = count_memory();
     fflush(NULL);
     if (is_idle() && rf_count_tasks() == 1) /* what is left is copied again after the fork anyway */
@@ -502,7 +512,7 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
     /* What others run meanwhile is no cost; what the shell looked at before is one. */
     int64_t cost_us = (microseconds(CLOCK_THREAD_CPUTIME_ID) - asked_us) * FORK_TIMES + copying_us;
     reason = pid > 0 ? check_threads(reason, spared) : strerror(-pid);
-    tell_checkpoint(id, pid, cost_us, copied,
+    tell_checkpoint(id, pid, cost_us, changed,
                     pid <= 0 ? "none" : *reason ? "crash-only" : "full", reason);
     return pid < 0 ? pid : 0;
 }

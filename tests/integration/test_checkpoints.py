@@ -103,14 +103,23 @@ def test_undo_and_redo(fresh):
 
 
 def test_undo_of_a_cell_that_used_memory_for_a_while(fresh):
-    """A checkpoint of a small session costs little, whatever came and went after it."""
-    ok(fresh.run("x = 1"))
+    """What it has given back costs no checkpoint memory."""
+    ok(fresh.run("data = [[n] for n in range(1 << 21)]; x = 1"))
     settled(fresh)
     ok(fresh.run("x = 2\nfor _ in range(3):\n"
                  "    held = [bytes(100_000) + b'1' for _ in range(4000)]\ndel held"))
     settled(fresh)
     ok(fresh.run("%undo"))
     assert fresh.value("x") == 1
+
+
+def test_no_undo_of_a_cell_that_changed_much(fresh):
+    """It would hold all that twice."""
+    ok(fresh.run("data = [[n] for n in range(1 << 21)]; x = 1"))
+    settled(fresh)
+    ok(fresh.run("x = 2\nfor each in data: each[0] += 1"))
+    settled(fresh)
+    refused(fresh.run("%undo"), "nothing to undo")
 
 
 def test_recover(fresh):
