@@ -497,7 +497,9 @@ int rf_worker_checkpoint(uint64_t id, int control, const char *reason, unsigned 
         tell_checkpoint(id, 0, copying_us, copied, "dear", "");
         return 0;
     }
+    int64_t began = microseconds(CLOCK_THREAD_CPUTIME_ID);
     int64_t changed = changed_since_checkpoint(copied);
+    asked_us += microseconds(CLOCK_THREAD_CPUTIME_ID) - began;
     at_checkpoint = count_memory();
     fflush(NULL);
     if (is_idle() && rf_count_tasks() == 1) /* what is left is copied again after the fork anyway */

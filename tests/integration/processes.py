@@ -72,12 +72,10 @@ def with_argument(marker):
 
 
 def wait_gone(pids, seconds):
-    """Waits until none of `pids` lives; returns those that still do.  A zygote's spare, which
-    a moment after its fork has no name yet, belongs to none that should go."""
+    """Waits until none of `pids` lives; returns those that still do."""
     deadline = time.monotonic() + seconds
     while True:
-        left = [each for each in table().values()
-                if each.pid in pids and each.name != "ringfence-spare"]
+        left = [each for each in table().values() if each.pid in pids]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.02)

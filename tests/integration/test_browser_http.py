@@ -47,7 +47,7 @@ def gateway(kernel_name):
 
 def start(gateway, kernel_name, namespace):
     """A kernel's id."""
-    body = {"name": kernel_name, "env": {"RINGFENCE_NAMESPACE": namespace} if namespace else {}}
+    body = {"name": kernel_name, "env": {} if namespace is None else {"RINGFENCE_NAMESPACE": namespace}}
     request = urllib.request.Request(gateway.address("api/kernels"), method="POST",
                                      data=json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=60) as answer:

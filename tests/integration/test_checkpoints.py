@@ -107,7 +107,7 @@ def test_undo_of_a_cell_that_used_memory_for_a_while(fresh):
     ok(fresh.run("data = [[n] for n in range(1 << 21)]; x = 1"))
     settled(fresh)
     ok(fresh.run("x = 2\nfor _ in range(3):\n"
-                 "    held = [bytes(100_000) + b'1' for _ in range(4000)]\ndel held"))
+                 "    held = None\n    held = [bytes(100_000) + b'1' for _ in range(4000)]\ndel held"))
     settled(fresh)
     ok(fresh.run("%undo"))
     assert fresh.value("x") == 1

@@ -349,10 +349,10 @@ def test_a_checkpoint_is_too_dear_only_beyond_its_bound(mock, lie):
                                        ("all-pages", False)])
 def test_what_is_kept_for_undo(mock, lie, kept):
     """It is memory that counts, not the time that a large process takes to be forked."""
-    mock.hostile(f"keep before\ncheckpoints {lie}")
-    time.sleep(RESTED)
-    mock.hostile("keep after")
-    time.sleep(4 * RESTED)
+    for code in (f"keep before\ncheckpoints {lie}", "keep after"):
+        count = mock.hostile(code).count
+        wait_until(lambda: any(each["execution_count"] >= count for each in mock.client.request(
+            "control", "ringfence_checkpoints_request")["checkpoints"]))
     reply = mock.client.request("shell", "ringfence_checkpoint_request", {"operation": "undo"},
                                 timeout=20)
     assert reply["status"] == ("ok" if kept else "error"), reply

@@ -8,11 +8,13 @@ does; SIGINT never ends the loop (interrupt.py).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import faulthandler
 import gc
 import os
 import sys
+import time
 import traceback
 from collections import deque
 from typing import Any, NoReturn
@@ -72,7 +74,6 @@ def kernel_info(banner: str) -> bytes:
 
 
 # What the socket says when the gateway has closed it, or user code has.
-_RAISED_MAX = 100  # errors in a row between two requests: what lasts ends the worker
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTSOCK, errno.ENOTCONN)
 
 
@@ -80,6 +81,7 @@ def banner(shell: Any, notes: list[str]) -> str:
     return "\n".join([shell.banner.rstrip("\n"), *notes]) + "\n"
 
 
+_RAISED_MAX = 100  # errors in a second while it waits: more will not end
 _TYPES_MS = 30  # for the types of completions while the worker is busy; else 400
 
 _EMPTY_CELL = b'{"code": "pass", "user_expressions": {}}'
@@ -100,7 +102,7 @@ class Worker:
         orders.serve(self.orders)
         self.interrupts = Interrupts()
         self.loop = CellLoop()
-        self._kind = 0  # of the message that is being handled
+        self._raised, self._raised_since = 0, 0.0  # while it waits for a message
         self._messages = {
             _ringfence.MSG_REQUEST: self._on_request,
             _ringfence.MSG_CHECKPOINT: self._on_checkpoint,
@@ -179,43 +181,50 @@ class Worker:
         """Until EXIT, or until the gateway is gone."""
         self.loop.get()  # while the gateway is busy with HELLO
         going = True
-        raised = 0
         while going:
             try:
                 going = self._step()
-                raised = 0
             except KeyboardInterrupt:
                 pass  # from the edge of a request that has its reply
             except OSError as exc:
                 going = exc.errno not in _GONE
             except EOFError:
                 going = False
-            except Exception:
-                raised += 1
-                if self._kind == _ringfence.MSG_REQUEST or raised > _RAISED_MAX:
-                    raise
-                traceback.print_exc()  # a handler that a cell left for some signal
             if not _ringfence.is_worker():
                 leave_child(None)
         self.interrupts.disarm()
 
     def _step(self) -> bool:
         """Takes one message; False after EXIT."""
-        self._kind = 0
         if self.queue:
             self.interrupts.take()
             kind, about, parts = self.queue.popleft()
         else:
-            self.loop.wait()
-            if not _ringfence.is_worker():
+            if not self._wait() or not _ringfence.is_worker():
                 return True
             self.interrupts.take()
             kind, about, parts = _ringfence.recv(-1)
-        self._kind = kind
         if kind != _ringfence.MSG_REQUEST:
             self.interrupts.drop()
         act = self._messages.get(kind)  # a stale INPUT_REPLY finds nobody
         return act is None or act(about, parts)
+
+    def _wait(self) -> bool:
+        """True when a message may be read.  Meanwhile a handler that a cell left for some
+        signal may raise: nothing is taken yet, so nothing is lost."""
+        try:
+            self.loop.wait()
+            return True
+        except Exception as exc:
+            now = time.monotonic()
+            if now - self._raised_since > 1:
+                self._raised_since, self._raised = now, 0
+            self._raised += 1
+            if self._raised > _RAISED_MAX or getattr(exc, "errno", None) in _GONE:
+                raise
+            with contextlib.suppress(Exception):  # of the user's sys.stderr, or once more
+                traceback.print_exc()
+            return False
 
     def _on_exit(self, about: int, parts: list[bytes]) -> bool:
         return False
@@ -228,11 +237,8 @@ class Worker:
 
     def _checkpoint(self, checkpoint_id: int) -> bool:
         """True in a process that goes on from it, perhaps much later."""
-        try:
-            hygiene.flush_files()
-            found = classes.survey()
-        except Exception:  # a handler that a cell left for some signal; the order is to be answered
-            found = classes.survey()
+        hygiene.flush_files()
+        found = classes.survey()
         order = _ringfence.checkpoint(checkpoint_id, found.reason, found.spared)
         if order is None:
             return False
