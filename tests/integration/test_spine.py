@@ -55,15 +55,16 @@ def test_a_crash_costs_the_cell_and_not_the_session(who, tmp_path_factory):
     if who == "root" and os.getuid() != 0:
         pytest.skip("absent layer: not root")
     home = tmp_path_factory.mktemp("spine")
-    command = ["/usr/bin/python3", "-c", CLIENT, os.path.join(PREFIX, "bin/ringfence")]
-    uid, identity = os.getuid(), {}
+    prefix, uid, identity = PREFIX, os.getuid(), {}
     if who == "user" and uid == 0:
         user = ordinary_user()
         uid = user.pw_uid
         home = os.path.join("/var/tmp", f"spine-{os.getpid()}")
         os.mkdir(home, 0o700)
         os.chown(home, user.pw_uid, user.pw_gid)
+        prefix = shutil.copytree(PREFIX, os.path.join(home, "prefix"))  # root's folder may be shut
         identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    command = ["/usr/bin/python3", "-c", CLIENT, os.path.join(prefix, "bin/ringfence")]
     env = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     try:
         done = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True,
