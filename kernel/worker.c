@@ -25,7 +25,8 @@
 #define FAULT_NS 2500 /* about what a copied page costs */
 #define FORK_TIMES 3 /* the copy's own start, and the end of the one that it replaces, beside ours */
 #define IDLE_US 20000 /* since the last reply: then there is time to give back memory */
-#define REWRITTEN 16000 /* pages that were copied, 64 MB: less is not worth putting together */
+#define REWRITTEN 16000 /* pages that were copied, 64 MB: less is not worth putting together, or
+                           counting one by one */
 #define GATHER_MS 2000
 #define STREAM_PIECE (256u << 10) /* text in one message */
 #define FENCE_TIMEOUT_MS 2000     /* a gateway that is stopped must not stop the cell for ever */
@@ -469,8 +470,7 @@ static bool is_idle(void)
 
 void rf_worker_gather(void)
 {
-    if (!rf_generation() || !is_idle() ||
-        copied_since_checkpoint() < REWRITTEN)
+    if (!rf_generation() || !is_idle() || copied_since_checkpoint() < REWRITTEN)
         return;
     int64_t began = microseconds(CLOCK_THREAD_CPUTIME_ID);
     rf_ahead_gather(RF_WORKER_SOCKET, GATHER_MS);

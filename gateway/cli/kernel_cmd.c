@@ -18,7 +18,8 @@
 #include "gateway/cli/session.h"
 
 struct values {
-    const char *file, *python, *preload, *zygote, *namespace, *log_level, *transport, *ip, *profile, *sandbox;
+    const char *file, *python, *preload, *zygote, *namespace, *log_level, *transport, *ip;
+    const char *profile, *sandbox;
     int64_t zygote_idle, zygote_renew, max_message, spool_max, history_size;
     int64_t zmq_heartbeat, shell, iopub, stdin_, control, hb;
 };

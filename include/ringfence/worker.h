@@ -83,7 +83,7 @@ enum rf_worker_msg {
                                   then send one byte on the fence socket */
     RF_MSG_CHECKPOINTED = 22,  /* checkpoint id; [pid in the sandbox (decimal), "0" if none was
                                   made; cost in microseconds (decimal): the fork, and the
-                                  pages copied since the last one; those pages (decimal);
+                                  pages copied since the last one; pages changed (decimal);
                                   class: "full", "crash-only", "none" or "dear"; reason
                                   (UTF-8, may be empty)] */
     RF_MSG_ORDER = 23, /* request (a cell that runs); [operation, argument, "1" if the cell is
