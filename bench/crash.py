@@ -46,6 +46,9 @@ def measure(kernel, folder, rounds):
             for name, code in DEATHS.items():
                 time.sleep(REST)
                 reply, _ = client.run(code)
+                if reply["content"]["ename"] == "MemoryError":  # without cgroups: nobody died
+                    client.run("held = None")
+                    continue
                 assert reply["content"]["ename"] in ("WorkerDied", "MemoryLimit"), reply
                 reply, _ = client.run("len(data)")
                 done = time.perf_counter()
